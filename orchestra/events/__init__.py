@@ -1,0 +1,1 @@
+"""What is an event, and how is it encoded?"""

@@ -1,0 +1,35 @@
+"""Which id does a thing get, and what chance does a jitter have?"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable
+
+Jitter = Callable[[], float]
+"""Gives a number in [0, 1): randomness as a value that a test or a simulation can own."""
+
+_NAMESPACE = uuid.UUID("6f1d6f64-6f72-5c68-8573-747261000001")
+
+
+def new_id() -> str:
+    """A new, time-ordered id (UUIDv7, RFC 9562 section 5.7)."""
+    millis = time.time_ns() // 1_000_000
+    tail = int.from_bytes(os.urandom(10), "big")
+    value = (millis & 0xFFFFFFFFFFFF) << 80 | 0x7 << 76 | (tail >> 64 & 0xFFF) << 64 | 0b10 << 62 | tail & (1 << 62) - 1
+    return str(uuid.UUID(int=value))
+
+
+def derived_id(*parts: str | int) -> str:
+    """The same id for the same parts, on any machine (UUIDv5). Parts are told apart: ("a", "b") is not ("ab",)."""
+    return str(uuid.uuid5(_NAMESPACE, "\x1f".join(map(str, parts))))
+
+
+def system_jitter() -> float:
+    """A :data:`Jitter` from the operating system's randomness."""
+    return _RANDOM.random()
+
+
+_RANDOM = random.SystemRandom()

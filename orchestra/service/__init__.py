@@ -1,0 +1,1 @@
+"""How is one record turned into one outcome, safely?"""

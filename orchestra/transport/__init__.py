@@ -1,0 +1,1 @@
+"""How do records get in and out of Kafka?"""

@@ -1,0 +1,1 @@
+"""The port on Apache Kafka: the only place that knows aiokafka."""
