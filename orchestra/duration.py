@@ -1,0 +1,32 @@
+"""How long is "30s"?"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+from orchestra.errors import DefinitionError
+
+Duration = timedelta | str
+"""A length of time: a ``timedelta``, or text such as "200ms", "30s", "5m", "2h", "7d", "1h30m"."""
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
+
+
+def seconds(duration: Duration) -> float:
+    """The duration in seconds.
+
+    Raises:
+        DefinitionError: the text is not a duration, or the duration is not above zero.
+    """
+    if isinstance(duration, timedelta):
+        value = duration.total_seconds()
+    elif isinstance(duration, str) and _WHOLE.fullmatch(duration):
+        value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
+    else:
+        raise DefinitionError(f"{duration!r} is not a duration: write a timedelta, or text such as '200ms', '30s', '5m'")
+    if value <= 0:
+        raise DefinitionError(f"{duration!r} is not above zero")
+    return value

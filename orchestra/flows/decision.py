@@ -1,0 +1,218 @@
+"""What does a flow hand to whoever advances it? The interface between flows and the coordinator.
+
+The coordinator knows a flow only by :class:`Definition`. Values go in, values come out; nothing here waits or asks the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal, Protocol
+from urllib.parse import quote, unquote
+
+from orchestra.events.envelope import Envelope
+
+Json = dict[str, object]
+"""A JSON object. A flow's state is one; to the coordinator it is opaque."""
+
+
+class Status(StrEnum):
+    """Where an instance stands."""
+
+    RUNNING = "running"
+    COMPENSATING = "compensating"
+    COMPLETED = "completed"
+    COMPENSATED = "compensated"
+    STUCK = "stuck"
+    """A compensation's budget is spent: an operator must retry, skip with a reason, or resolve. Not final."""
+    HALTED = "halted"
+    """A step of a flow that is no saga failed: an operator retries. Not final."""
+
+    @property
+    def is_final(self) -> bool:
+        return self in (Status.COMPLETED, Status.COMPENSATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An answer to a command, as it came: reply, rejection, ``orchestra.step.failed.v1`` or ``orchestra.step.refused.v1``."""
+
+    effect_id: str
+    event: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """A timer of the instance is due. One whose generation is not the pending one's is stale and changes nothing."""
+
+    name: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRequest:
+    """What a person asks of an instance. ``step`` names the step for retry, skip and resolve."""
+
+    action: Literal["cancel", "retry", "skip", "resolve"]
+    by: str
+    reason: str
+    step: str | None = None
+
+
+Input = Outcome | TimerFired | OperatorRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A message that an instance wants sent once its decision is durable.
+
+    ``topic`` is as declared (settings map it); ``key`` is the record key. The coordinator adds ``replyto`` and
+    ``replypartition`` to commands. ``event.id`` is deterministic.
+    """
+
+    kind: Literal["command", "event"]
+    topic: str
+    key: bytes | None
+    event: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A pending timer. Either ``due`` is set, or the timer starts when the message ``after`` is acknowledged and runs
+    ``delay`` seconds from then (the coordinator sets ``due``)."""
+
+    name: str
+    generation: int
+    due: datetime | None = None
+    after: str | None = None
+    delay: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLine:
+    """One thing that a decision did, for the audit. ``what`` is a short stable word (``step.started``, ``step.replied``,
+    ``step.rejected``, ``step.timed_out``, ``input.ignored``, ...); ``note`` is a sentence for a person."""
+
+    what: str
+    step: str | None = None
+    effect_id: str | None = None
+    attempt: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something that a person must look at. ``code`` is stable: ``pivot.unknown``, ``compensation.stuck``, ..."""
+
+    code: str
+    step: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one input did to an instance.
+
+    ``timers`` is the full set now pending, the old ones included; a timer that is left out is cancelled. When nothing
+    changed (a duplicate, a stale timer) ``changed`` is False: there is nothing to store, and ``journal`` says why.
+    """
+
+    state: Json
+    status: Status
+    messages: Sequence[Emission] = ()
+    timers: Sequence[Timer] = ()
+    journal: Sequence[JournalLine] = ()
+    alerts: Sequence[Alert] = ()
+    changed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """A step of an instance, for people."""
+
+    name: str
+    status: str
+    kind: str
+    attempts: int = 0
+    started_at: str | None = None
+    ended_at: str | None = None
+    outcome: str | None = None
+    note: str = ""
+
+
+class Definition(Protocol):
+    """A flow, compiled: pure, deterministic, thread-safe."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def digest(self) -> str:
+        """Of the graph: equal for equal definitions on any machine."""
+        ...
+
+    @property
+    def starts_on(self) -> Mapping[str, str]:
+        """CloudEvents type of each start event -> its declared topic."""
+        ...
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """Declared topics that its messages go to."""
+        ...
+
+    def key_of(self, event: Envelope) -> str:
+        """The business key of a start event. Raises DecodeError where its data is not valid."""
+        ...
+
+    def start_digest(self, event: Envelope) -> str:
+        """A digest of the start event's validated, canonical data: equal for the same content. Raises DecodeError."""
+        ...
+
+    def start(self, event: Envelope, *, instance_id: str, run: int, now: datetime) -> Decision:
+        """A new instance. ``event`` is kept in the state. Raises DecodeError for a start event that is not valid, and
+        whatever a flow's own method raises: the caller parks the instance."""
+        ...
+
+    def advance(self, state: Json, given: Input, *, now: datetime) -> Decision:
+        """What follows from one input. ``state`` is not changed. Any input at all is accepted: duplicates, late and
+        unknown ones come back with ``changed`` False and a journal line. Raises only what a flow's own method raises,
+        and DecodeError when an outcome's data is not valid for its type."""
+        ...
+
+    def steps(self, state: Json) -> Sequence[StepView]:
+        """The steps in order, for ``orchestra instances show``."""
+        ...
+
+    def waits_for(self, state: Json) -> Sequence[str]:
+        """In words, what the instance waits for: at least one line for each live instance."""
+        ...
+
+
+def instance_id(flow: str, key: str) -> str:
+    """``<flow>/<percent-encoded business key>``."""
+    return f"{flow}/{quote(key, safe='')}"
+
+
+def split_instance_id(instance: str) -> tuple[str, str]:
+    """The flow's name and the business key. Raises ValueError for what is no instance id."""
+    flow, slash, key = instance.partition("/")
+    if not (flow and slash and key) or "/" in key:
+        raise ValueError(f"{instance!r} is not an instance id: <flow>/<percent-encoded key>")
+    return flow, unquote(key)
+
+
+def effect_id(instance: str, run: int, step: str, phase: Literal["action", "undo"], iteration: int = 0) -> str:
+    """``<instance>/<run>/<step>/<phase>/<iteration>``: the same on every retry, so it is the idempotency key."""
+    return f"{instance}/{run}/{step}/{phase}/{iteration}"
+
+
+def instance_of_effect(effect: str) -> str:
+    """The instance id within an effect id. Raises ValueError for what is no effect id."""
+    parts = effect.rsplit("/", 4)
+    if len(parts) != 5 or not all(parts):
+        raise ValueError(f"{effect!r} is not an effect id")
+    return parts[0]

@@ -1,0 +1,110 @@
+"""What can be set, and from which environment variable?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestra.errors import SettingsError
+
+_PREFIX = "ORCHESTRA_"
+
+
+class Security(BaseModel):
+    """How a client proves who it is; passed through to the Kafka client as it stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    ssl_cafile: str | None = None
+    ssl_certfile: str | None = None
+    ssl_keyfile: str | None = None
+    ssl_password: str | None = None
+    ssl_check_hostname: bool = True
+    sasl_mechanism: Literal["PLAIN", "GSSAPI", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = "PLAIN"
+    sasl_username: str | None = None
+    sasl_password: str | None = None
+    sasl_kerberos_service_name: str = "kafka"
+    sasl_kerberos_domain_name: str | None = None
+
+
+class Settings(BaseModel):
+    """Everything that differs between environments and not between releases. Durations are in seconds.
+
+    Each field is read from ``ORCHESTRA_<FIELD>``; the fields of ``security`` from ``ORCHESTRA_SECURITY_<FIELD>``;
+    ``topics`` is JSON.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bootstrap_servers: str = "localhost:9092"
+    security: Security = Security()
+    env: Literal["development", "test", "production"] = "development"
+    namespace: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    """Put before topics, groups and transactional ids, so that two teams' names never meet."""
+    topics: Mapping[str, str] = Field(default_factory=dict)
+    """Declared topic -> topic on this cluster; wins over ``namespace``."""
+    create_topics: bool | None = None
+    """Create missing topics at start. Default: yes, except in production."""
+    replication_factor: int = Field(default=-1)
+    """Of created topics; -1 is the broker's default."""
+    partitions: int = Field(default=8, ge=1)
+    """Of created topics."""
+    session_timeout: float = Field(default=45.0, gt=0)
+    heartbeat_interval: float = Field(default=3.0, gt=0)
+    rebalance_timeout: float = Field(default=60.0, gt=0)
+    request_timeout: float = Field(default=10.0, gt=0)
+    """The deadline of one call to the brokers."""
+    delivery_timeout: float = Field(default=30.0, gt=0)
+    """How long a published record may stay unacknowledged before its outcome counts as unknown."""
+    drain_timeout: float = Field(default=20.0, gt=0)
+    """How long work in flight may go on after a stop or a revocation."""
+
+    @property
+    def may_create_topics(self) -> bool:
+        return self.env != "production" if self.create_topics is None else self.create_topics
+
+    def topic(self, declared: str) -> str:
+        """The topic on this cluster for the one that the code declares."""
+        return self.topics.get(declared) or self.scoped(declared)
+
+    def scoped(self, name: str) -> str:
+        """A group or transactional id, with the namespace before it."""
+        return f"{self.namespace}.{name}" if self.namespace else name
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Self:
+        """The settings that the environment variables ask for.
+
+        Raises:
+            SettingsError: a variable has an impossible value; names the variable.
+        """
+        values: dict[str, object] = {}
+        security: dict[str, str] = {}
+        for name in cls.model_fields:
+            if (text := environment.get(_PREFIX + name.upper())) is not None:
+                values[name] = text
+        for name in Security.model_fields:
+            if (text := environment.get(f"{_PREFIX}SECURITY_{name.upper()}")) is not None:
+                security[name] = text
+        if security:
+            values["security"] = security
+        try:
+            return cls.model_validate(_with_json(values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            variable = _PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+            raise SettingsError(f"{variable}: {first['msg']}") from error
+
+
+def _with_json(values: dict[str, object]) -> dict[str, object]:
+    from pydantic_core import from_json
+
+    if isinstance(text := values.get("topics"), str):
+        try:
+            return values | {"topics": from_json(text)}
+        except ValueError as error:
+            raise SettingsError(f"{_PREFIX}TOPICS: not JSON: {error}") from error
+    return values
