@@ -1,0 +1,1 @@
+"""Food orders: four services and one saga that is all-or-nothing."""
