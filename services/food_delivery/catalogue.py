@@ -4,7 +4,7 @@ STOCK: dict[str, int] = {
     "margherita": 400,
     "ramen": 400,
     "falafel": 400,
-    "green-curry": 120,
+    "green-curry": 200,
     "lobster-roll": 12,  # sold out soon
 }
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from sqlalchemy import MetaData
@@ -16,6 +17,7 @@ def path_of(service: str) -> Path:
     return Path(os.environ.get("FOOD_DELIVERY_DATA", ".demo/data")) / f"{service}.db"
 
 
+@asynccontextmanager
 async def open_database(service: str, metadata: MetaData, seed: Seed | None = None) -> AsyncIterator[AsyncEngine]:
     """An engine on the service's own database, with its tables and the effect ledger's."""
     path = path_of(service)

@@ -41,7 +41,7 @@ async def seed(connection: AsyncConnection) -> None:
 
 @dispatch.resource
 async def engine() -> AsyncIterator[AsyncEngine]:
-    async for opened in open_database("dispatch", metadata, seed):
+    async with open_database("dispatch", metadata, seed) as opened:
         yield opened
 
 

@@ -37,7 +37,7 @@ async def seed(connection: AsyncConnection) -> None:
 
 @inventory.resource
 async def engine() -> AsyncIterator[AsyncEngine]:
-    async for opened in open_database("inventory", metadata, seed):
+    async with open_database("inventory", metadata, seed) as opened:
         yield opened
 
 

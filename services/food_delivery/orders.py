@@ -33,7 +33,7 @@ endings = Table(
 
 @orders.resource
 async def engine() -> AsyncIterator[AsyncEngine]:
-    async for opened in open_database("orders", metadata):
+    async with open_database("orders", metadata) as opened:
         yield opened
 
 

@@ -26,7 +26,7 @@ entries = Table(
 
 @payments.resource
 async def engine() -> AsyncIterator[AsyncEngine]:
-    async for opened in open_database("payments", metadata):
+    async with open_database("payments", metadata) as opened:
         yield opened
 
 

@@ -1,0 +1,237 @@
+"""``make demo``: a few hundred food orders on a real Kafka, with processes killed on the way, reconciled at the end.
+
+Environment: ``DEMO_SEED`` (which process is killed second, and when; default 1), ``DEMO_RATE`` (records a second; default 20),
+``DEMO_KEEP=1`` (leave Kafka running afterwards, to look around). Exits 0 when everything reconciles, 1 when not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from orchestra.testing import KafkaCluster
+from services.food_delivery.demo import reconcile
+from services.food_delivery.demo.processes import APP, Crew
+from services.food_delivery.demo.submit import submit
+from services.food_delivery.demo.watch import Progress, table, watch
+
+FOLDER = Path(".demo")
+ORDERS = Path(__file__).parent.parent / "orders.jsonl"
+ALL_ENDED_WITHIN = 120.0
+SETTLED_WITHIN = 60.0
+console = Console()
+
+
+def main() -> int:
+    try:
+        return asyncio.run(demo())
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.print("\n[yellow]stopped; nothing is left running[/]")
+        return 130
+
+
+async def demo() -> int:
+    begun = time.monotonic()
+    stop_on_signals()
+    seed = int(os.environ.get("DEMO_SEED", "1"))
+    rate = float(os.environ.get("DEMO_RATE", "20"))
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    (FOLDER / "logs").mkdir(parents=True)
+    lines = ORDERS.read_text().splitlines()
+    console.print(f"[bold]orchestra demo[/]: {len(lines)} records, four services, two coordinators, seed {seed}\n")
+    async with kafka() as servers:
+        environment = environment_for(servers)
+        say("creating the topics")
+        await orchestra_command(environment, "topics", "create", f"{APP}:app")
+        progress = Progress()
+        async with Crew(FOLDER / "logs", environment) as crew:
+            say("four services and two coordinators are starting, each a process of its own")
+            await ready(servers, crew)
+            say(f"submitting {rate:.0f} records a second; two processes will be killed with -9 on the way\n")
+            await run_orders(servers, lines, rate, crew, progress, random.Random(seed))
+            findings = await reconcile.settle(lambda: reconcile.reconcile(reconcile.Books(FOLDER / "data"), progress), SETTLED_WITHIN)
+            waiting = await instances_waiting(environment)
+            letters = await reconcile.dead_letters(servers)
+            sizes = {member.name: member.resident_mb() for member in crew.members}
+        findings += [
+            reconcile.Finding("instances left waiting", 0, waiting),
+            reconcile.Finding(
+                "malformed record in the dead letters, as DECODE",
+                set(reconcile.DEAD_LETTERS),
+                {topic for topic, reason, _ in letters if reason == "DECODE"},
+            ),
+        ]
+        report(findings, letters, progress, crew, sizes, time.monotonic() - begun, servers)
+    return 0 if all(finding.holds for finding in findings) else 1
+
+
+def stop_on_signals() -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+
+
+def say(text: str) -> None:
+    console.print(f"[dim]·[/] {text}")
+
+
+@asynccontextmanager
+async def kafka() -> AsyncIterator[str]:
+    """A broker of the demo's own, or the one that ``ORCHESTRA_BOOTSTRAP_SERVERS`` names."""
+    if given := os.environ.get("ORCHESTRA_BOOTSTRAP_SERVERS"):
+        say(f"using the Kafka at {given}")
+        yield given
+        return
+    say("starting Apache Kafka (the first time fetches it: about 50 MB, and a Java of 100 MB where none is installed)")
+    cluster = KafkaCluster("demo", brokers=1)
+    await asyncio.to_thread(cluster.up)
+    try:
+        yield cluster.bootstrap_servers
+    finally:
+        if not os.environ.get("DEMO_KEEP"):
+            await asyncio.to_thread(cluster.down)
+
+
+def environment_for(servers: str) -> dict[str, str]:
+    return os.environ | {
+        "ORCHESTRA_BOOTSTRAP_SERVERS": servers,
+        "ORCHESTRA_SESSION_TIMEOUT": "6",
+        "ORCHESTRA_HEARTBEAT_INTERVAL": "1",
+        "FOOD_DELIVERY_DATA": str(FOLDER / "data"),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+async def orchestra_command(environment: dict[str, str], *arguments: str) -> str:
+    """What ``orchestra ...`` prints. Raises SystemExit with its error when it fails."""
+    program = str(Path(sys.executable).with_name("orchestra"))
+    process = await asyncio.create_subprocess_exec(
+        program, *arguments, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    if process.returncode:
+        raise SystemExit(f"orchestra {' '.join(arguments)} failed:\n{errors.decode()}")
+    return output.decode()
+
+
+async def ready(servers: str, crew: Crew) -> None:
+    """Return when every group has its members and their partitions."""
+    from aiokafka.admin import AIOKafkaAdminClient
+
+    groups = [member.target for member in crew.services] + ["food", "food.router"]
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        for _ in range(300):
+            described = await admin.describe_consumer_groups(groups)
+            states = [group[2] for response in described for group in response.groups]
+            if len(states) == len(groups) and all(state == "Stable" for state in states):
+                return
+            await asyncio.sleep(0.2)
+        raise SystemExit("the services did not join their groups within 60 s; see .demo/logs")
+    finally:
+        await admin.close()
+
+
+async def run_orders(
+    servers: str, lines: list[str], rate: float, crew: Crew, progress: Progress, chance: random.Random
+) -> None:
+    """Submit everything, kill two processes on the way, and return when every order has ended."""
+    watching = asyncio.create_task(watch(servers, progress))
+    submitting = asyncio.create_task(submit(servers, lines, rate, progress.submitted))
+    first, second = len(lines) // 4, len(lines) // 4 + chance.randrange(len(lines) // 4, len(lines) // 2)
+    deadline = time.monotonic() + len(lines) / rate + ALL_ENDED_WITHIN
+    try:
+        with Live(table(progress, crew, len(lines)), console=console, refresh_per_second=4) as live:
+            while not (submitting.done() and progress.running == 0) and time.monotonic() < deadline:
+                live.update(table(progress, crew, len(lines)))
+                if progress.records >= first and not crew.killed:
+                    busiest = max(crew.coordinators, key=lambda member: member.cpu_seconds())
+                    crew.kill(busiest)
+                    live.console.print(f"[red]kill -9[/] {busiest.name}, the busiest coordinator")
+                if progress.records >= second and len(crew.killed) == 1:
+                    chosen = chance.choice([member for member in crew.members if member.is_running])
+                    crew.kill(chosen)
+                    live.console.print(f"[red]kill -9[/] {chosen.name}, chosen by the seed")
+                for task in (watching, submitting):
+                    if task.done() and not task.cancelled() and task.exception():
+                        task.result()
+                await asyncio.sleep(0.1)
+            live.update(table(progress, crew, len(lines)))
+    finally:
+        for task in (submitting, watching):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def instances_waiting(environment: dict[str, str]) -> int:
+    listed = json.loads(await orchestra_command(environment, "instances", "list", f"{APP}:food", "--live", "--json"))
+    return len(listed)
+
+
+def report(
+    findings: list[reconcile.Finding],
+    letters: list[tuple[str, str, str]],
+    progress: Progress,
+    crew: Crew,
+    sizes: dict[str, float],
+    took: float,
+    servers: str,
+) -> None:
+    view = Table(title="reconciliation", title_style="bold")
+    for column in ("what", "expected", "found", ""):
+        view.add_column(column, justify="left" if column == "what" else "right")
+    for finding in findings:
+        mark = "[green]✓[/]" if finding.holds else "[bold red]✗ MISMATCH[/]"
+        view.add_row(finding.what, shown(finding.expected), shown(finding.found), mark)
+    console.print()
+    console.print(view)
+    for topic, reason, message in letters:
+        console.print(f"dead letter in {topic}: {reason}: {message}", markup=False)
+    latencies = progress.latencies()
+    if latencies:
+        p50, p99 = (latencies[int(len(latencies) * part)] * 1000 for part in (0.5, 0.99))
+        console.print(
+            f"\n{len(progress.endings)} orders: {progress.count('confirmed')} confirmed, {progress.count('rejected')} "
+            f"rejected, in {took:.0f} s in all; confirmed after p50 {p50:.0f} ms, p99 {p99:.0f} ms (kills included)"
+        )
+    console.print(f"killed with -9: {', '.join(name for _, name in crew.killed)}; largest process {max(sizes.values()):.0f} MB")
+    if all(finding.holds for finding in findings):
+        console.print("[bold green]every cent and every item is accounted for[/]")
+    else:
+        console.print("[bold red]something does not add up: see the mismatches above, and .demo/logs[/]")
+    look_next(servers)
+
+
+def shown(value: object) -> str:
+    return ", ".join(sorted(map(str, value))) if isinstance(value, set) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def look_next(servers: str) -> None:
+    console.print(
+        "\nwhere to look next: services/food_delivery/flow.py (the saga), .demo/logs (each process's log), .demo/data (the databases)"
+    )
+    if os.environ.get("DEMO_KEEP"):
+        console.print(f"Kafka is still running: ORCHESTRA_BOOTSTRAP_SERVERS={servers} orchestra instances list {APP}:food")
+        console.print("end it with: orchestra kafka down --name demo")
+    else:
+        console.print("make demo DEMO_KEEP=1 leaves Kafka running, to look at instances with: orchestra instances list")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
