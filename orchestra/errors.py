@@ -5,6 +5,7 @@ OrchestraError
 ├── SettingsError          a setting is missing or has an impossible value
 ├── DecodeError            bytes that are no valid event; names the attribute that is wrong
 ├── EncodeError            an event that cannot be put on the wire as asked
+├── LocalKafkaError        no Kafka could be started on this machine; says what to do
 ├── HandlerError           raised by users' handlers to say how a failure is to be treated
 │   ├── PermanentError     will fail every time: dead letter at once
 │   └── TransientError     may pass: try again
@@ -68,6 +69,12 @@ class EncodeError(OrchestraError):
     """An event cannot be put on the wire as asked. The text names the attribute."""
 
     code = "encode"
+
+
+class LocalKafkaError(OrchestraError):
+    """Kafka could not be started, found or stopped on this machine. The text says what to do about it."""
+
+    code = "local-kafka"
 
 
 class HandlerError(OrchestraError):

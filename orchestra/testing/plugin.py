@@ -1,6 +1,89 @@
-"""Which fixtures does ``pip install orchestra`` give to pytest?
+"""Which fixtures does orchestra give to pytest?
 
-Loaded by pytest in every project that has orchestra installed: its top imports nothing that costs time.
+``kafka``          a real Kafka, shared by the whole run: ``kafka.bootstrap_servers``
+``kafka_cluster``  three brokers on this machine that tests may kill, pause and restart
+
+Both start when the first test asks for them. ``ORCHESTRA_TEST_KAFKA`` says where ``kafka`` comes from:
+
+``local``      (default) Apache Kafka as a process of this machine: needs ``orchestra[local-kafka]``, no Docker, no Java
+``docker``     the image ``apache/kafka``, through testcontainers
+``host:port``  a Kafka that runs already; tests make topics on it and remove nothing
+
+pytest loads this module in every project that has orchestra installed: its top imports nothing that costs time.
 """
 
 from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from orchestra.testing.kafka_cluster import KafkaCluster
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """A Kafka that is ready to be used.
+
+    Attributes:
+        bootstrap_servers: ``host:port``, with commas if there are several.
+    """
+
+    bootstrap_servers: str
+
+
+@pytest.fixture(scope="session")
+def kafka(pytestconfig: pytest.Config) -> Iterator[Kafka]:
+    """A real Kafka broker, one for the whole run. Tests share it: use topic and group names of your own."""
+    with _kafka(os.environ.get("ORCHESTRA_TEST_KAFKA", "local"), pytestconfig) as bootstrap_servers:
+        yield Kafka(bootstrap_servers)
+
+
+@pytest.fixture(scope="session")
+def kafka_cluster(pytestconfig: pytest.Config) -> Iterator[KafkaCluster]:
+    """Three brokers with node control. A test leaves every node running, as it found them."""
+    with _local_cluster(3, pytestconfig) as cluster:
+        yield cluster
+
+
+@contextmanager
+def _kafka(choice: str, config: pytest.Config) -> Generator[str]:
+    if choice == "local":
+        with _local_cluster(1, config) as cluster:
+            yield cluster.bootstrap_servers
+    elif choice == "docker":
+        from orchestra.testing.kafka_docker import running_kafka
+
+        with running_kafka() as bootstrap_servers:
+            yield bootstrap_servers
+    elif ":" in choice:
+        yield choice
+    else:
+        raise pytest.UsageError(f"ORCHESTRA_TEST_KAFKA is {choice!r}: it must be local, docker or host:port")
+
+
+@contextmanager
+def _local_cluster(brokers: int, config: pytest.Config) -> Generator[KafkaCluster]:
+    from orchestra.testing.kafka_cluster import KafkaCluster
+
+    directory = Path(tempfile.mkdtemp(prefix="orchestra-kafka-"))
+    with _uncaptured(config):  # a first download takes half a minute: show it
+        from rich.console import Console
+
+        cluster = KafkaCluster.start(directory, brokers=brokers, guarded=True, console=Console(stderr=True))
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    return cast("AbstractContextManager[None]", capture.global_and_fixture_disabled())

@@ -1,0 +1,285 @@
+"""How is a Kafka cluster started, watched, broken on purpose and ended on this machine?
+
+A cluster is a directory. ``cluster.json`` in it says which nodes there are, at which ports, and the pid of each; so any
+later process can find it, and ends nothing but its nodes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestra.errors import LocalKafkaError
+from orchestra.testing.kafka_guard import Guard
+from orchestra.testing.kafka_jars import KAFKA_VERSION, KafkaJars, kafka_jars
+from orchestra.testing.kafka_java import Java, find_java
+from orchestra.testing.kafka_node import Node, free_ports, is_free, new_kafka_id, prepare
+from orchestra.testing.kafka_process import Process, spawn
+from orchestra.testing.kafka_readiness import is_ready
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What never changes in a cluster: written once, before its first node starts."""
+
+    name: str
+    cluster_id: str
+    nodes: tuple[Node, ...]
+
+    @staticmethod
+    def plan(name: str, directory: Path, ports: Iterable[tuple[int, int]]) -> Layout:
+        """A new cluster with one node per pair of ports (clients, controllers)."""
+        nodes = tuple(
+            Node(number, port, controller, directory / f"node-{number}")
+            for number, (port, controller) in enumerate(ports, start=1)
+        )
+        return Layout(name, new_kafka_id(), nodes)
+
+
+def save_state(directory: Path, layout: Layout, pids: dict[int, int]) -> None:
+    """Write ``cluster.json``, whole or not at all."""
+    nodes = [
+        {"id": node.id, "port": node.port, "controller_port": node.controller_port, "pid": pids.get(node.id)}
+        for node in layout.nodes
+    ]
+    content = {"name": layout.name, "kafka": KAFKA_VERSION, "cluster_id": layout.cluster_id, "nodes": nodes}
+    scratch = directory / "cluster.json.new"
+    scratch.write_text(json.dumps(content, indent=1) + "\n")
+    scratch.rename(directory / "cluster.json")
+
+
+def load_state(directory: Path) -> tuple[Layout, dict[int, int]] | None:
+    """What ``cluster.json`` says: the layout, and the pids by node id. None if there is no cluster there.
+
+    Raises:
+        LocalKafkaError: the file is there and makes no sense.
+    """
+    path = directory / "cluster.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+        rows = content["nodes"]
+        nodes = tuple(
+            Node(row["id"], row["port"], row["controller_port"], directory / f"node-{row['id']}") for row in rows
+        )
+        pids = {row["id"]: row["pid"] for row in rows if row["pid"]}
+        return Layout(content["name"], content["cluster_id"], nodes), pids
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise LocalKafkaError(f"{path} is damaged ({error!r}): end its nodes by hand and remove it") from error
+
+
+class KafkaCluster:
+    """An Apache Kafka of one or more nodes on this machine, each broker and controller in one process.
+
+    Made by :meth:`start` or :meth:`find`. Every method blocks; in async code call them through ``asyncio.to_thread``.
+    """
+
+    def __init__(self, directory: Path, layout: Layout, pids: dict[int, int], *, guard: Guard | None = None) -> None:
+        self.directory = directory
+        self._layout = layout
+        self._guard = guard
+        self._processes = {number: self._known(number, pid) for number, pid in pids.items()}
+
+    @classmethod
+    def start(
+        cls,
+        directory: Path,
+        *,
+        name: str = "default",
+        brokers: int = 1,
+        port: int = 0,
+        guarded: bool = False,
+        console: Console | None = None,
+    ) -> KafkaCluster:
+        """A new cluster in an empty or missing directory, ready to be used. Takes about 3 s.
+
+        Args:
+            directory: holds everything the cluster writes.
+            name: what people call it.
+            brokers: how many nodes.
+            port: where the first broker listens, the others above it; 0 takes free ports.
+            guarded: end the nodes and remove the directory when this process ends, even by ``kill -9``.
+            console: shows a first download.
+
+        Raises:
+            LocalKafkaError: no Java, no jars, a port is taken, or a node died; the text holds the end of its log.
+        """
+        java = find_java()
+        jars = kafka_jars(java, console=console)
+        ports = _choose_ports(brokers, port)
+        directory.mkdir(parents=True, exist_ok=True)
+        layout = Layout.plan(name, directory, ports)
+        save_state(directory, layout, {})
+        cluster = cls(directory, layout, {}, guard=Guard(directory) if guarded else None)
+        try:
+            cluster._launch(layout.nodes, java, jars)
+        except BaseException:
+            cluster.stop()
+            raise
+        return cluster
+
+    @classmethod
+    def find(cls, directory: Path) -> KafkaCluster | None:
+        """The cluster that lives in a directory, running or not; None if there is none."""
+        state = load_state(directory)
+        return None if state is None else cls(directory, *state)
+
+    @property
+    def name(self) -> str:
+        return self._layout.name
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        return self._layout.nodes
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``host:port`` of every node, with commas, as clients take it."""
+        return ",".join(node.address for node in self.nodes)
+
+    def process(self, node_id: int) -> Process | None:
+        """The node's process, if it was ever started; it may have ended."""
+        self.node(node_id)
+        return self._processes.get(node_id)
+
+    def node(self, node_id: int) -> Node:
+        """The node with that id: 1, 2, 3 … Raises KeyError if there is none."""
+        return {node.id: node for node in self.nodes}[node_id]
+
+    def is_alive(self, node_id: int) -> bool:
+        """Whether the node's process runs (or is paused)."""
+        process = self.process(node_id)
+        return process is not None and process.is_alive()
+
+    def resume_all(self) -> bool:
+        """Start the nodes that do not run, with the data they had. False if every node ran already.
+
+        Raises:
+            LocalKafkaError: a port was taken meanwhile, or a node died.
+        """
+        down = [node for node in self.nodes if not self.is_alive(node.id)]
+        if down:
+            java = find_java()
+            self._launch(down, java, kafka_jars(java))
+        return bool(down)
+
+    def kill(self, node_id: int) -> None:
+        """``kill -9`` a node, and wait until it is gone. Nothing happens if it does not run."""
+        self._end([node_id], signal.SIGKILL)
+
+    def restart(self, node_id: int) -> None:
+        """Kill a node if it runs, start it again on its data, and wait until the whole cluster is ready.
+
+        While other nodes are down, wait for the ones that run.
+        """
+        self.kill(node_id)
+        java = find_java()
+        self._launch([self.node(node_id)], java, kafka_jars(java))
+
+    def pause(self, node_id: int) -> None:
+        """SIGSTOP: the node answers nobody and closes no connection, until :meth:`resume`."""
+        self._signal(node_id, signal.SIGSTOP)
+
+    def resume(self, node_id: int) -> None:
+        """SIGCONT: the node goes on where it was paused."""
+        self._signal(node_id, signal.SIGCONT)
+
+    def stop(self, *, keep: bool = False) -> None:
+        """End every node and remove the directory. Idempotent. ``keep``: end them in good order and keep the data."""
+        everyone = [node.id for node in self.nodes]
+        if keep:
+            for number in everyone:
+                if self.is_alive(number):
+                    self.resume(number)  # a paused process takes no SIGTERM
+            self._end(everyone, signal.SIGTERM)
+        self._end(everyone, signal.SIGKILL)
+        if not keep:
+            shutil.rmtree(self.directory, ignore_errors=True)
+        if self._guard is not None:
+            self._guard.dismiss()
+
+    def wait_ready(self, timeout: float = _READY_SECONDS) -> None:
+        """Return when every running node knows every running broker and a topic can be created on all of them.
+
+        Raises:
+            LocalKafkaError: that many seconds have passed, or a node died meanwhile, or none runs.
+        """
+        running = [node for node in self.nodes if self.is_alive(node.id)]
+        if not running:
+            raise LocalKafkaError(f"No node of '{self.name}' runs")
+        self._wait_ready(running, timeout)
+
+    def _launch(self, nodes: Sequence[Node], java: Java, jars: KafkaJars) -> None:
+        for node in nodes:
+            _require_free(node)
+            prepare(node, self.nodes, self._layout.cluster_id, jars)
+            process = spawn(node.command(java, jars), mark=str(node.settings), log=node.log)
+            self._processes[node.id] = process
+            if self._guard is not None:
+                self._guard.watch(process.pid)
+            save_state(self.directory, self._layout, {number: one.pid for number, one in self._processes.items()})
+        started = set(nodes)
+        self._wait_ready([one for one in self.nodes if one in started or self.is_alive(one.id)], _READY_SECONDS)
+
+    def _wait_ready(self, awaited: Sequence[Node], timeout: float) -> None:
+        deadline = time.monotonic() + timeout
+        while not is_ready(awaited, len(awaited)):
+            for node in awaited:
+                if not self.is_alive(node.id):
+                    raise LocalKafkaError(f"Kafka's node {node.id} ended. The end of its log:\n{node.last_words()}")
+            if time.monotonic() > deadline:
+                words = "\n".join(f"node {node.id}: {node.last_words(5)}" for node in awaited)
+                raise LocalKafkaError(f"Kafka was not ready within {timeout:.0f} s.\n{words}")
+            time.sleep(_POLL_SECONDS)
+
+    def _known(self, node_id: int, pid: int) -> Process:
+        return Process(pid, str(self.node(node_id).settings))
+
+    def _signal(self, node_id: int, number: signal.Signals) -> None:
+        process = self.process(node_id)
+        if process is None or not process.send(number):
+            raise LocalKafkaError(f"Kafka's node {node_id} of '{self.name}' does not run")
+
+    def _end(self, node_ids: Iterable[int], number: signal.Signals) -> None:
+        ended = [one for one in map(self.process, node_ids) if one is not None and one.send(number)]
+        _wait(lambda: not any(process.is_alive() for process in ended), _STOP_SECONDS)
+
+
+def _choose_ports(brokers: int, first: int) -> list[tuple[int, int]]:
+    if brokers < 1:
+        raise LocalKafkaError("A cluster needs at least one broker")
+    chosen = free_ports(2 * brokers)
+    clients = list(range(first, first + brokers)) if first else chosen[:brokers]
+    for port in clients:
+        if not is_free(port):
+            raise LocalKafkaError(f"Port {port} is taken by another program. Choose another port, or 0 for a free one")
+    return list(zip(clients, chosen[brokers:], strict=True))
+
+
+def _require_free(node: Node) -> None:
+    for port in (node.port, node.controller_port):
+        if not is_free(port):
+            raise LocalKafkaError(f"Port {port} of node {node.id} has been taken by another program meanwhile")
+
+
+def _wait(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True

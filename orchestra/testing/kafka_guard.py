@@ -1,0 +1,61 @@
+"""Who ends the brokers of a test run that was itself killed? A small process that outlives it by a moment.
+
+The run holds one end of a pipe, the guard the other. However the run ends, the pipe closes; then the guard kills the
+processes that it was told about, removes their directory and ends.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+# Runs apart from the package, so that it starts in 20 ms and holds 10 MB.
+_PROGRAM = """
+import os, shutil, signal, subprocess, sys
+from pathlib import Path
+directory, pids = sys.argv[1], set()
+for line in sys.stdin:
+    pids.add(int(line))
+def command_line(pid):
+    if Path("/proc/self/cmdline").exists():
+        try:
+            return Path("/proc", str(pid), "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            return ""
+    return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
+for pid in pids:
+    if directory in command_line(pid):
+        os.killpg(pid, signal.SIGKILL)
+if pids:
+    shutil.rmtree(directory, ignore_errors=True)
+"""
+
+
+class Guard:
+    """Watches over processes on behalf of this one."""
+
+    def __init__(self, directory: Path) -> None:
+        """Start watching. ``directory`` is in the command line of every process to come, and is removed at the end."""
+        reader, self._writer = os.pipe()
+        try:
+            self._pid = os.posix_spawn(
+                sys.executable,
+                [sys.executable, "-I", "-S", "-c", _PROGRAM, str(directory)],
+                os.environ,
+                file_actions=[(os.POSIX_SPAWN_DUP2, reader, 0)],
+                setsid=True,
+            )
+        finally:
+            os.close(reader)
+
+    def watch(self, pid: int) -> None:
+        """End that process too, when this one ends."""
+        os.write(self._writer, f"{pid}\n".encode())
+
+    def dismiss(self) -> None:
+        """Everything is over in good order: let the guard end. Idempotent."""
+        if self._writer >= 0:
+            os.close(self._writer)
+            os.waitpid(self._pid, 0)
+            self._writer = -1
