@@ -214,8 +214,8 @@ def _write_checkpoint(jars: KafkaJars, java: Java, scratch: Path) -> None:
         "listeners=PLAINTEXT://127.0.0.1:2,CONTROLLER://127.0.0.1:1\ncontroller.listener.names=CONTROLLER\n"
         f"log.dirs={scratch / 'formatted'}\n"
     )
-    command = [java.executable, "-cp", jars.class_path, "kafka.tools.StorageTool", "format", "-t", "A" * 22]
-    done = subprocess.run([*command, "-c", settings], capture_output=True, text=True, timeout=120, check=False)
+    command = [str(java.executable), "-cp", jars.class_path, "kafka.tools.StorageTool", "format", "-t", "A" * 22]
+    done = subprocess.run([*command, "-c", str(settings)], capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise LocalKafkaError(f"Kafka {KAFKA_VERSION} does not run on {java.executable}: {done.stderr[-2000:]}")
     (scratch / "formatted" / "bootstrap.checkpoint").rename(jars.bootstrap_checkpoint)
