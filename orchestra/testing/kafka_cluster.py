@@ -1,27 +1,26 @@
 """How is a Kafka cluster started, watched, broken on purpose and ended on this machine?
 
-A cluster is a directory. ``cluster.json`` in it says which nodes there are, at which ports, and the pid of each; so any
-later process can find it, and ends nothing but its nodes.
+A cluster is a directory (see ``kafka_state``): any later process can find it, and ends nothing but its nodes.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestra.errors import LocalKafkaError
 from orchestra.testing.kafka_guard import Guard
-from orchestra.testing.kafka_jars import KAFKA_VERSION, KafkaJars, kafka_jars
+from orchestra.testing.kafka_jars import KafkaJars, kafka_jars
 from orchestra.testing.kafka_java import Java, find_java
-from orchestra.testing.kafka_node import Node, free_ports, is_free, new_kafka_id, prepare
+from orchestra.testing.kafka_lock import exclusive
+from orchestra.testing.kafka_node import Node, free_ports, is_free, prepare
 from orchestra.testing.kafka_process import Process, spawn
 from orchestra.testing.kafka_readiness import is_ready
+from orchestra.testing.kafka_state import Layout, load_state, save_state
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,57 +28,6 @@ if TYPE_CHECKING:
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
 _POLL_SECONDS = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """What never changes in a cluster: written once, before its first node starts."""
-
-    name: str
-    cluster_id: str
-    nodes: tuple[Node, ...]
-
-    @staticmethod
-    def plan(name: str, directory: Path, ports: Iterable[tuple[int, int]]) -> Layout:
-        """A new cluster with one node per pair of ports (clients, controllers)."""
-        nodes = tuple(
-            Node(number, port, controller, directory / f"node-{number}")
-            for number, (port, controller) in enumerate(ports, start=1)
-        )
-        return Layout(name, new_kafka_id(), nodes)
-
-
-def save_state(directory: Path, layout: Layout, pids: dict[int, int]) -> None:
-    """Write ``cluster.json``, whole or not at all."""
-    nodes = [
-        {"id": node.id, "port": node.port, "controller_port": node.controller_port, "pid": pids.get(node.id)}
-        for node in layout.nodes
-    ]
-    content = {"name": layout.name, "kafka": KAFKA_VERSION, "cluster_id": layout.cluster_id, "nodes": nodes}
-    scratch = directory / "cluster.json.new"
-    scratch.write_text(json.dumps(content, indent=1) + "\n")
-    scratch.rename(directory / "cluster.json")
-
-
-def load_state(directory: Path) -> tuple[Layout, dict[int, int]] | None:
-    """What ``cluster.json`` says: the layout, and the pids by node id. None if there is no cluster there.
-
-    Raises:
-        LocalKafkaError: the file is there and makes no sense.
-    """
-    path = directory / "cluster.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-        rows = content["nodes"]
-        nodes = tuple(
-            Node(row["id"], row["port"], row["controller_port"], directory / f"node-{row['id']}") for row in rows
-        )
-        pids = {row["id"]: row["pid"] for row in rows if row["pid"]}
-        return Layout(content["name"], content["cluster_id"], nodes), pids
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise LocalKafkaError(f"{path} is damaged ({error!r}): end its nodes by hand and remove it") from error
 
 
 class KafkaCluster:
@@ -138,6 +86,40 @@ class KafkaCluster:
         state = load_state(directory)
         return None if state is None else cls(directory, *state)
 
+    @classmethod
+    def ensure(
+        cls,
+        directory: Path,
+        *,
+        name: str = "default",
+        brokers: int | None = None,
+        port: int = 0,
+        console: Console | None = None,
+    ) -> tuple[KafkaCluster, bool]:
+        """The cluster in a directory, running: as it was found, started again on its data, or made.
+
+        Idempotent; of several processes at once one starts it. A cluster that exists keeps its ports.
+
+        Args:
+            directory, name, port, console: as in :meth:`start`.
+            brokers: how many nodes; default 1, or as many as the cluster has.
+
+        Returns:
+            The cluster, and whether anything had to be started.
+
+        Raises:
+            LocalKafkaError: as in :meth:`start`; or the cluster exists with another number of brokers.
+        """
+        with exclusive(directory.parent / f".{directory.name}.lock"):
+            found = cls.find(directory)
+            if found is None:
+                return cls.start(directory, name=name, brokers=brokers or 1, port=port, console=console), True
+            if brokers not in (None, len(found.nodes)):
+                raise LocalKafkaError(
+                    f"'{found.name}' exists with {len(found.nodes)} broker(s): end it first, or choose another name"
+                )
+            return found, found.start_missing()
+
     @property
     def name(self) -> str:
         return self._layout.name
@@ -165,7 +147,7 @@ class KafkaCluster:
         process = self.process(node_id)
         return process is not None and process.is_alive()
 
-    def resume_all(self) -> bool:
+    def start_missing(self) -> bool:
         """Start the nodes that do not run, with the data they had. False if every node ran already.
 
         Raises:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestra.errors import LocalKafkaError
 from orchestra.testing.kafka_java import INSTALL_HINT, Java
+from orchestra.testing.kafka_lock import exclusive
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +84,7 @@ def kafka_jars(java: Java, *, cache: Path | None = None, console: Console | None
     jars = KafkaJars(root / f"kafka-{KAFKA_VERSION}")
     if _is_complete(jars):
         return jars
-    with _lock(root):
+    with exclusive(root / ".lock"):
         if not _is_complete(jars):  # another process may have done it meanwhile
             _install(jars, java, console)
     return jars
@@ -103,16 +104,6 @@ def _is_complete(jars: KafkaJars) -> bool:
         return False
     # Cleaners of caches delete single files: then everything is fetched anew.
     return sizes == listed and jars.bootstrap_checkpoint.is_file()
-
-
-@contextmanager
-def _lock(root: Path) -> Generator[None]:
-    import fcntl
-
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _install(jars: KafkaJars, java: Java, console: Console | None) -> None:
