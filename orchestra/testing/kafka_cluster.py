@@ -36,10 +36,11 @@ class KafkaCluster:
     Made by :meth:`start` or :meth:`find`. Every method blocks; in async code call them through ``asyncio.to_thread``.
     """
 
-    def __init__(self, directory: Path, layout: Layout, pids: dict[int, int], *, guard: Guard | None = None) -> None:
+    def __init__(self, directory: Path, layout: Layout, pids: dict[int, int], *, guarded: bool = False) -> None:
         self.directory = directory
         self._layout = layout
-        self._guard = guard
+        self._guarded = guarded
+        self._guard: Guard | None = None
         self._processes = {number: self._known(number, pid) for number, pid in pids.items()}
 
     @classmethod
@@ -72,7 +73,7 @@ class KafkaCluster:
         directory.mkdir(parents=True, exist_ok=True)
         layout = Layout.plan(name, directory, ports)
         save_state(directory, layout, {})
-        cluster = cls(directory, layout, {}, guard=Guard(directory) if guarded else None)
+        cluster = cls(directory, layout, {}, guarded=guarded)
         try:
             cluster._launch(layout.nodes, java, jars)
         except BaseException:
@@ -193,6 +194,7 @@ class KafkaCluster:
             shutil.rmtree(self.directory, ignore_errors=True)
         if self._guard is not None:
             self._guard.dismiss()
+            self._guard = None
 
     def wait_ready(self, timeout: float = _READY_SECONDS) -> None:
         """Return when every running node knows every running broker and a topic can be created on all of them.
@@ -206,6 +208,8 @@ class KafkaCluster:
         self._wait_ready(running, timeout)
 
     def _launch(self, nodes: Sequence[Node], java: Java, jars: KafkaJars) -> None:
+        if self._guarded and self._guard is None:
+            self._guard = Guard(self.directory)
         for node in nodes:
             _require_free(node)
             prepare(node, self.nodes, self._layout.cluster_id, jars)

@@ -61,12 +61,11 @@ def spawn(command: Sequence[str], *, mark: str, log: Path) -> Process:
     ]
     # Not subprocess.Popen: that object would have to be kept for as long as the process lives.
     pid = os.posix_spawn(command[0], list(command), os.environ, file_actions=actions, setsid=True)
-    process = Process(pid, mark)
     for _ in range(100):
-        if process.is_alive():
+        if _collect(pid) or mark in command_line(pid):
             break
         time.sleep(0.01)  # for an instant after exec a process has no command line yet
-    return process
+    return Process(pid, mark)
 
 
 def command_line(pid: int) -> str:
@@ -80,6 +79,8 @@ def command_line(pid: int) -> str:
     return subprocess.run(ps, capture_output=True, text=True, check=False).stdout
 
 
-def _collect(pid: int) -> None:
+def _collect(pid: int) -> bool:
+    """Whether that child had ended and was waiting to be collected."""
     with suppress(ChildProcessError):  # not a child of this process, or collected before
-        os.waitpid(pid, os.WNOHANG)
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    return False

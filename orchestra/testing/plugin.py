@@ -15,6 +15,7 @@ pytest loads this module in every project that has orchestra installed: its top 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -71,17 +72,28 @@ def _kafka(choice: str, config: pytest.Config) -> Generator[str]:
 
 @contextmanager
 def _local_cluster(brokers: int, config: pytest.Config) -> Generator[KafkaCluster]:
+    directory = Path(tempfile.mkdtemp(prefix="orchestra-kafka-"))
+    try:
+        cluster = _start_cluster(directory, brokers, config)
+        try:
+            yield cluster
+        finally:
+            cluster.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _start_cluster(directory: Path, brokers: int, config: pytest.Config) -> KafkaCluster:
+    from rich.console import Console
+
+    from orchestra.errors import LocalKafkaError
     from orchestra.testing.kafka_cluster import KafkaCluster
 
-    directory = Path(tempfile.mkdtemp(prefix="orchestra-kafka-"))
-    with _uncaptured(config):  # a first download takes half a minute: show it
-        from rich.console import Console
-
-        cluster = KafkaCluster.start(directory, brokers=brokers, guarded=True, console=Console(stderr=True))
     try:
-        yield cluster
-    finally:
-        cluster.stop()
+        with _uncaptured(config):  # a first download takes half a minute: show it
+            return KafkaCluster.start(directory, brokers=brokers, guarded=True, console=Console(stderr=True))
+    except LocalKafkaError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 def _uncaptured(config: pytest.Config) -> AbstractContextManager[None]:
