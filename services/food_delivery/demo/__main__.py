@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from orchestra.testing import KafkaCluster
+from orchestra.testing.kafka_cluster import KafkaCluster
+from orchestra.testing.kafka_state import named_directory
 from services.food_delivery.demo import reconcile
 from services.food_delivery.demo.processes import APP, Crew
 from services.food_delivery.demo.submit import submit
@@ -96,14 +97,19 @@ async def kafka() -> AsyncIterator[str]:
         say(f"using the Kafka at {given}")
         yield given
         return
-    say("starting Apache Kafka (the first time fetches it: about 50 MB, and a Java of 100 MB where none is installed)")
-    cluster = KafkaCluster("demo", brokers=1)
-    await asyncio.to_thread(cluster.up)
+    say("starting Apache Kafka")
+    directory = named_directory("demo")
+    if (old := KafkaCluster.find(directory)) is not None:
+        await asyncio.to_thread(old.stop)
+    keep = bool(os.environ.get("DEMO_KEEP"))
+    cluster = await asyncio.to_thread(
+        lambda: KafkaCluster.start(directory, name="demo", guarded=not keep, console=console)
+    )
     try:
         yield cluster.bootstrap_servers
     finally:
-        if not os.environ.get("DEMO_KEEP"):
-            await asyncio.to_thread(cluster.down)
+        if not keep:
+            await asyncio.to_thread(cluster.stop)
 
 
 def environment_for(servers: str) -> dict[str, str]:
