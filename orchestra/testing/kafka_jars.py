@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestra.errors import LocalKafkaError
-from orchestra.testing.kafka_java import INSTALL_HINT, Java
+from orchestra.testing.kafka_java import INSTALL_HINT, Java, find_java
 from orchestra.testing.kafka_lock import exclusive
 
 if TYPE_CHECKING:
@@ -56,6 +56,20 @@ class KafkaJars:
     def bootstrap_checkpoint(self) -> Path:
         """The file that makes a node's empty directory a formatted one."""
         return self.directory / "bootstrap.checkpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What it takes to run Kafka on this machine."""
+
+    java: Java
+    jars: KafkaJars
+
+
+def find_program(console: Console | None = None) -> Program:
+    """Java and the jars; raises and blocks as :func:`find_java` and :func:`kafka_jars` do."""
+    java = find_java()
+    return Program(java, kafka_jars(java, console=console))
 
 
 def cache_directory(environ: Mapping[str, str] = os.environ) -> Path:

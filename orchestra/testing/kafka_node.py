@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestra.testing.kafka_jars import KafkaJars
-from orchestra.testing.kafka_java import Java
+from orchestra.testing.kafka_jars import KafkaJars, Program
 
 HOST = "127.0.0.1"
 
@@ -49,9 +48,10 @@ class Node:
     def log(self) -> Path:
         return self.directory / "node.log"
 
-    def command(self, java: Java, jars: KafkaJars) -> list[str]:
+    def command(self, program: Program) -> list[str]:
         """The process. The settings file's path in it is what tells our nodes from everybody else's."""
-        return [str(java.executable), *_JVM, "-cp", jars.class_path, "kafka.Kafka", str(self.settings)]
+        java, jars = program.java.executable, program.jars
+        return [str(java), *_JVM, "-cp", jars.class_path, "kafka.Kafka", str(self.settings)]
 
     def last_words(self, lines: int = 15) -> str:
         """The end of the node's log."""

@@ -1,4 +1,5 @@
-"""When is a cluster ready? Listening is not enough: every node must know every broker, and topics can be created."""
+"""When is a cluster ready? Listening is not enough: every node knows every broker, topics can be created, and what was
+lost while a node was down is replicated again."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from orchestra.testing.kafka_node import HOST, Node
@@ -19,40 +20,49 @@ def listens(node: Node) -> bool:
         return probe.connect_ex((HOST, node.port)) == 0
 
 
-def is_ready(nodes: Sequence[Node], brokers: int) -> bool:
-    """Whether each of these nodes, asked on its own, knows that many brokers and would create a topic on all of them.
+def is_ready(nodes: Sequence[Node]) -> bool:
+    """Whether each of these nodes, asked on its own, knows all of them, would create a topic on all of them, and finds
+    in sync every replica that one of them holds.
 
     Leaves nothing behind. Blocks for a few ms per node, 3 s at most. May be called inside a running event loop.
     """
     if not all(map(listens, nodes)):
         return False
-    return _in_own_thread(lambda: _ask_all(nodes, brokers))
+    return _in_own_thread(lambda: _ask_all(nodes))
 
 
-async def _ask_all(nodes: Sequence[Node], brokers: int) -> bool:
+async def _ask_all(nodes: Sequence[Node]) -> bool:
+    ids = {node.id for node in nodes}
     try:
         async with asyncio.timeout(3):
-            return all([await _ask(node, brokers) for node in nodes])
+            return all([await _ask(node, ids) for node in nodes])
     except TimeoutError:
         return False
 
 
-async def _ask(node: Node, brokers: int) -> bool:
+async def _ask(node: Node, ids: set[int]) -> bool:
     from aiokafka.admin import AIOKafkaAdminClient, NewTopic
     from aiokafka.errors import KafkaError
 
     admin = AIOKafkaAdminClient(bootstrap_servers=node.address, request_timeout_ms=2000)
     try:
         await admin.start()
-        if len((await admin.describe_cluster())["brokers"]) < brokers:
+        if not ids <= {broker["node_id"] for broker in (await admin.describe_cluster())["brokers"]}:
             return False
-        probe = NewTopic("orchestra-ready", num_partitions=1, replication_factor=brokers)
+        probe = NewTopic("orchestra-ready", num_partitions=1, replication_factor=len(ids))
         answer: Any = await admin.create_topics([probe], validate_only=True)
-        return all(topic[1] == 0 for topic in answer.topic_errors)
+        if any(topic[1] != 0 for topic in answer.topic_errors):
+            return False
+        return all(in_sync(topic, ids) for topic in await admin.describe_topics())
     except (KafkaError, OSError):
         return False
     finally:
         await admin.close()
+
+
+def in_sync(topic: Mapping[str, Any], ids: set[int]) -> bool:
+    """Whether the topic's replicas on those brokers are in sync, as ``describe_topics`` tells."""
+    return all(ids & set(one["replicas"]) <= set(one["isr"]) for one in topic["partitions"])
 
 
 def _in_own_thread(work: Callable[[], Coroutine[Any, Any, bool]]) -> bool:

@@ -186,7 +186,7 @@ async def test_a_killed_node_stops_nobody_and_comes_back(kafka_cluster: KafkaClu
     await produce(kafka_cluster.node(1).address, topic, b"written without node 2")
     await asyncio.to_thread(kafka_cluster.restart, 2)
 
-    assert await asyncio.to_thread(is_ready, kafka_cluster.nodes, 3)
+    assert await asyncio.to_thread(is_ready, kafka_cluster.nodes)
     assert await consume(kafka_cluster.node(2).address, topic, 1) == [b"written without node 2"]
 
 
@@ -195,7 +195,7 @@ async def test_a_paused_node_is_alive_but_does_not_answer_until_it_is_resumed(ka
     await asyncio.to_thread(kafka_cluster.pause, 3)
     try:
         assert kafka_cluster.is_alive(3)
-        assert not await asyncio.to_thread(is_ready, [kafka_cluster.node(3)], 3)
+        assert not await asyncio.to_thread(is_ready, [kafka_cluster.node(3)])
     finally:
         await asyncio.to_thread(kafka_cluster.resume, 3)
 

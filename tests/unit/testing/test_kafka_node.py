@@ -4,7 +4,7 @@ import re
 import socket
 from pathlib import Path
 
-from orchestra.testing.kafka_jars import KafkaJars
+from orchestra.testing.kafka_jars import KafkaJars, Program
 from orchestra.testing.kafka_java import Java
 from orchestra.testing.kafka_node import (
     HOST,
@@ -61,7 +61,7 @@ def test_a_missing_topic_is_an_error_and_sessions_of_three_seconds_are_allowed()
 def test_the_command_holds_the_settings_file_that_marks_it_as_ours() -> None:
     (node,) = nodes(1)
 
-    command = node.command(Java(Path("/java"), 17, "PATH"), KafkaJars(Path("/cache/kafka")))
+    command = node.command(Program(Java(Path("/java"), 17, "PATH"), KafkaJars(Path("/cache/kafka"))))
 
     assert command[0] == "/java"
     assert command[-2:] == ["kafka.Kafka", "/data/node-1/server.properties"]

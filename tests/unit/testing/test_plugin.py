@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from orchestra.testing.plugin import _kafka
+
+
+def test_a_kafka_that_runs_already_is_taken_as_it_is(pytestconfig: pytest.Config) -> None:
+    with _kafka("kafka.example:9092", pytestconfig) as bootstrap_servers:
+        assert bootstrap_servers == "kafka.example:9092"
+
+
+@pytest.mark.parametrize("choice", ["", "Local", "podman", "kafka.example"])
+def test_a_wrong_choice_of_kafka_names_the_right_ones(choice: str, pytestconfig: pytest.Config) -> None:
+    with pytest.raises(pytest.UsageError, match="must be local, docker or host:port"), _kafka(choice, pytestconfig):
+        pass
