@@ -1,0 +1,84 @@
+"""``python -m bench``: measure everything, print a table, write it down. Exits 1 when a target is missed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import raw
+from bench.bench import Bench
+from bench.figures import Figure
+from bench.hardware import hardware
+from bench.report import save, show
+from orchestra.testing.kafka_cluster import KafkaCluster
+
+Measurement = Callable[[Bench], Awaitable[list[Figure]]]
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "raw": raw.round_trips,
+    "floor": raw.floor,
+}
+
+
+def main() -> int:
+    arguments = _arguments()
+    console = Console()
+    machine = hardware()
+    folder = Path(tempfile.mkdtemp(prefix="orchestra-bench-"))
+    try:
+        with kafka(folder, console) as servers:
+            bench = Bench(servers, folder, console, quick=arguments.quick)
+            figures = asyncio.run(measure(bench, arguments.only or list(MEASUREMENTS)))
+    except KeyboardInterrupt:
+        console.print("\n[yellow]stopped; nothing is left running[/]")
+        return 130
+    finally:
+        if arguments.keep:
+            console.print(f"logs: {folder}", markup=False)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    show(figures, console)
+    console.print(f"written to {save(figures, quick=arguments.quick, machine=machine)}", markup=False)
+    return 1 if any(figure.holds is False for figure in figures) else 0
+
+
+async def measure(bench: Bench, names: list[str]) -> list[Figure]:
+    figures: list[Figure] = []
+    for name in names:
+        bench.say(name)
+        figures += await MEASUREMENTS[name](bench)
+    return figures
+
+
+@contextmanager
+def kafka(folder: Path, console: Console) -> Iterator[str]:
+    """A broker of the bench's own, or the one that ``ORCHESTRA_BOOTSTRAP_SERVERS`` names."""
+    if given := os.environ.get("ORCHESTRA_BOOTSTRAP_SERVERS"):
+        yield given
+        return
+    cluster = KafkaCluster.start(folder / "kafka", guarded=True, console=console)
+    try:
+        yield cluster.bootstrap_servers
+    finally:
+        cluster.stop()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(MEASUREMENTS), help="may be repeated; default: all")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the work: to try the bench")
+    parser.add_argument("--keep", action="store_true", help="keep the processes' logs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
