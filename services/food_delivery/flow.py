@@ -31,9 +31,7 @@ class FoodOrder(Saga, name="food-order", version=1):
 
     @step(reserve, timeout="30s", retry=Retry(attempts=3))
     def charge(self, reserved: ItemsReserved) -> ChargePayment:
-        return ChargePayment(
-            order_id=self.order.order_id, card=self.order.card, amount_cents=self.order.total_cents
-        )
+        return ChargePayment(order_id=self.order.order_id, card=self.order.card, amount_cents=self.order.total_cents)
 
     @charge.undo
     def refund(self, charged: Charged | None) -> RefundPayment:

@@ -55,7 +55,5 @@ async def refund_payment(command: RefundPayment, ctx: Context, session: AsyncSes
             return effect.outcome
         amount = effect.action.amount_cents if isinstance(effect.action, Charged) else 0
         if amount:
-            await session.execute(
-                insert(entries).values(order_id=command.order_id, kind="refund", amount_cents=amount)
-            )
+            await session.execute(insert(entries).values(order_id=command.order_id, kind="refund", amount_cents=amount))
         return effect.done(Refunded(order_id=command.order_id, amount_cents=amount))

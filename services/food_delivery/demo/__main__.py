@@ -14,8 +14,8 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import asynccontextmanager, suppress
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -63,7 +63,9 @@ async def demo() -> int:
             await ready(servers, crew)
             say(f"submitting {rate:.0f} records a second; two processes will be killed with -9 on the way\n")
             await run_orders(servers, lines, rate, crew, progress, random.Random(seed))
-            findings = await reconcile.settle(lambda: reconcile.reconcile(reconcile.Books(FOLDER / "data"), progress), SETTLED_WITHIN)
+            findings = await reconcile.settle(
+                lambda: reconcile.reconcile(reconcile.Books(FOLDER / "data"), progress), SETTLED_WITHIN
+            )
             waiting = await instances_waiting(environment)
             letters = await reconcile.dead_letters(servers)
             sizes = {member.name: member.resident_mb() for member in crew.members}
@@ -216,7 +218,9 @@ def report(
             f"\n{len(progress.endings)} orders: {progress.count('confirmed')} confirmed, {progress.count('rejected')} "
             f"rejected, in {took:.0f} s in all; confirmed after p50 {p50:.0f} ms, p99 {p99:.0f} ms (kills included)"
         )
-    console.print(f"killed with -9: {', '.join(name for _, name in crew.killed)}; largest process {max(sizes.values()):.0f} MB")
+    console.print(
+        f"killed with -9: {', '.join(name for _, name in crew.killed)}; largest process {max(sizes.values()):.0f} MB"
+    )
     if all(finding.holds for finding in findings):
         console.print("[bold green]every cent and every item is accounted for[/]")
     else:
@@ -225,7 +229,13 @@ def report(
 
 
 def shown(value: object) -> str:
-    return ", ".join(sorted(map(str, value))) if isinstance(value, set) else f"{value:,}" if isinstance(value, int) else str(value)
+    return (
+        ", ".join(sorted(map(str, value)))
+        if isinstance(value, set)
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
 
 
 def look_next(servers: str) -> None:
@@ -233,7 +243,9 @@ def look_next(servers: str) -> None:
         "\nwhere to look next: services/food_delivery/flow.py (the saga), .demo/logs (each process's log), .demo/data (the databases)"
     )
     if os.environ.get("DEMO_KEEP"):
-        console.print(f"Kafka is still running: ORCHESTRA_BOOTSTRAP_SERVERS={servers} orchestra instances list {APP}:food")
+        console.print(
+            f"Kafka is still running: ORCHESTRA_BOOTSTRAP_SERVERS={servers} orchestra instances list {APP}:food"
+        )
         console.print("end it with: orchestra kafka down --name demo")
     else:
         console.print("make demo DEMO_KEEP=1 leaves Kafka running, to look at instances with: orchestra instances list")

@@ -1,8 +1,8 @@
 """What do the customers order? Writes ``orders.jsonl``: ``python -m services.food_delivery.demo.make_orders > FILE``.
 
-Each line is one CloudEvent as a shop's web front would submit it. Most are fine; among them are cards that will be declined,
-items that sell out, a zone whose drivers are soon busy, orders submitted twice, two orders resubmitted with another total, one
-line that is cut off, and one event of a type that nobody here knows.
+Each line is one CloudEvent as a shop's web front would submit it. Most are fine; among them are cards that will be
+declined, items that sell out, a zone whose drivers are soon busy, orders submitted twice, orders resubmitted with another
+total, one line that is cut off, and one event of a type that nobody here knows.
 """
 
 import json

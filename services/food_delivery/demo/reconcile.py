@@ -57,7 +57,9 @@ def reconcile(books: Books, progress: Progress) -> list[Finding]:
     return [
         Finding("orders recorded", len(placed), books.number("orders", "select count(*) from placed")),
         Finding("orders with an ending", len(placed), len((confirmed | rejected) & placed)),
-        Finding("endings in all: one for each order", len(placed), books.number("orders", "select count(*) from endings")),
+        Finding(
+            "endings in all: one for each order", len(placed), books.number("orders", "select count(*) from endings")
+        ),
         Finding("orders both confirmed and rejected", 0, len(confirmed & rejected)),
         *money(books),
         *goods(books),
@@ -130,7 +132,7 @@ async def dead_letters(bootstrap_servers: str) -> list[tuple[str, str, str]]:
 
 
 async def settle(look: Callable[[], list[Finding]], within: float) -> list[Finding]:
-    """Look until everything holds, or the time is up: the last events are still on their way when the last order ends."""
+    """Look until everything holds, or the time is up: the last events may still be on their way."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while True:

@@ -1,4 +1,4 @@
-"""How does a shop's web front submit orders? With a plain Kafka producer: it knows CloudEvents and nothing of orchestra."""
+"""How does a shop's web front submit orders? With a plain producer that knows CloudEvents and nothing of orchestra."""
 
 from __future__ import annotations
 

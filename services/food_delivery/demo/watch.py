@@ -105,7 +105,10 @@ def table(progress: Progress, crew: Crew, total: int) -> Table:
         ("rejected", str(progress.count("rejected"))),
     ]
     right = [
-        (member.name, f"{'up' if member.is_running else 'DEAD'}, {member.resident_mb():.0f} MB, {member.starts - 1} restarts")
+        (
+            member.name,
+            f"{'up' if member.is_running else 'DEAD'}, {member.resident_mb():.0f} MB, {member.starts - 1} restarts",
+        )
         for member in crew.members
     ]
     for (name, value), (process, state) in zip(left, right, strict=True):
