@@ -27,6 +27,7 @@ succeed later without anybody changing anything.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -153,9 +154,17 @@ class CommitFailedError(TransportError):
 
 
 class OffsetLostError(TransportError):
-    """The wanted offset is no longer in the log: its records were deleted."""
+    """The wanted offset is not in the log: its records were deleted, or the log was made anew.
+
+    Attributes:
+        lost: (topic, partition) -> the offset that is not there, where known.
+    """
 
     code = "offset-lost"
+
+    def __init__(self, message: str, *, lost: Mapping[tuple[str, int], int] | None = None) -> None:
+        super().__init__(message)
+        self.lost = dict(lost or {})
 
 
 class ClosedError(TransportError):

@@ -93,8 +93,9 @@ class Committed(NamedTuple):
 class AssignmentListener(Protocol):
     """Told when partitions come and go. Rebalances are eager: everything is revoked, then a new set is assigned.
 
-    The transport awaits both calls, and heartbeats go on meanwhile. A call that raises is logged, and counts as returned.
-    Never call ``fetch`` from here, nor share a lock with the loop that does.
+    The transport awaits both calls, and heartbeats go on meanwhile. A call that raises is logged, and counts as
+    returned. Neither is called with nothing: a member without partitions hears nothing. Never call
+    ``fetch`` from here, nor share a lock with the loop that does.
     """
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
@@ -107,7 +108,8 @@ class AssignmentListener(Protocol):
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
         """These will be somebody else's when this returns: finish, commit, forget. No record of theirs is returned by
-        ``fetch`` after this began. Bounded by the settings' ``rebalance_timeout``. Also called by ``aclose``."""
+        ``fetch`` after this began. Cancelled after the settings' ``rebalance_timeout``. Also called by ``aclose``, and
+        when the member was put out of the group: then a commit raises CommitFailedError."""
         ...
 
 
@@ -174,24 +176,24 @@ class Consumer(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """``on_revoked`` for what is ours, then leave the group. Ends within the request timeout. Idempotent."""
+        """``on_revoked`` for what is ours, then leave the group within the request timeout. Idempotent."""
         ...
 
 
 class Publisher(Protocol):
     """Puts records on topics: acks=all, idempotent, in order per partition.
 
-    A failed or late record is never repeated behind the caller's back under another sequence: the underlying producer is
-    replaced and the record's future fails.
+    A failed or late record is never repeated behind the caller's back under another sequence: the underlying producer
+    is replaced and the record's future fails.
     """
 
     async def start(self) -> None: ...
 
     async def send(self, record: Outgoing) -> asyncio.Future[Position]:
         """Hand one record over. Returns when it is accepted in order (waits for space: buffers are bounded); the future
-        has its position once all replicas have it, or a TransportError within the delivery timeout: OutcomeUnknownError,
-        UnreachableError (surely not stored), TopicError, RecordTooLargeError, AccessDeniedError. Records of one partition
-        are stored in the order of the calls, unless one of them fails."""
+        has its position once all replicas have it, or a TransportError within the delivery timeout:
+        OutcomeUnknownError, UnreachableError (surely not stored), TopicError, RecordTooLargeError, AccessDeniedError.
+        Records of one partition are stored in the order of the calls, unless one of them fails. Raises ClosedError."""
         ...
 
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
@@ -218,8 +220,8 @@ class FencedLog(Protocol):
     """One partition, writable by its newest owner only (design section 9).
 
     Opening takes a new identity. It fences nothing by itself: only this identity's *first stored record* (the claim)
-    shuts out every older epoch of the same producer id. One object per identity, for ever: after any failure the object is
-    dead, and the next one is opened with a new identity. An identity is never used by a second object.
+    shuts out every older epoch of the same producer id. One object per identity, for ever: after any failure the object
+    is dead, and the next one is opened with a new identity. An identity is never used by a second object.
     """
 
     @property
@@ -234,8 +236,9 @@ class FencedLog(Protocol):
         """Hand one record over; appends are pipelined and stored in the order of the calls. The future has the record's
         offset once all replicas have it. It fails with FencedError (a newer owner: nothing stored), OutcomeUnknownError
         (no answer within the delivery timeout), RecordTooLargeError, AccessDeniedError, UnreachableError, or
-        FenceBreachedError (an acknowledged offset did not exceed the one before). After the first failure every later append,
-        also one under way, fails too, and nothing more is stored for certain."""
+        FenceBreachedError (an acknowledged offset did not exceed the one before). After the first failure the log is
+        dead: what is under way fails as unknown (or as fenced) and may be stored, in order and without holes, but
+        nothing behind it; what is appended later fails as closed (or as fenced) and is surely not stored."""
         ...
 
     async def aclose(self) -> None:
@@ -344,7 +347,7 @@ def partition_for(key: bytes, partitions: int) -> int:
 
 
 def murmur2(data: bytes) -> int:
-    """Kafka's murmur2 (seed 0x9747b28c) as an unsigned 32-bit number; the algorithm is Austin Appleby's, public domain."""
+    """Kafka's murmur2 (seed 0x9747b28c) as an unsigned 32-bit number; Austin Appleby's algorithm, public domain."""
     length = len(data)
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     h = (0x9747B28C ^ length) & mask
