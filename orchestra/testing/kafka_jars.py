@@ -17,13 +17,11 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestra.errors import LocalKafkaError
 from orchestra.testing.kafka_java import INSTALL_HINT, Java, find_java
@@ -37,8 +35,7 @@ COORDINATES = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.slf4j:slf4j-
 JARS_SHA256 = "b7be1a95dcd62eb05100c88f2a0b3a62fe31f42a7abb246963c8387308a3c0b3"
 """Over the lines ``<sha256>  <name>`` of all jars, sorted: nothing else than these files is ever run."""
 
-_TRIES = 3
-_AT_ONCE = 8
+_JARS_BYTES = 45_025_660
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,72 +140,20 @@ def _repository() -> str:
     return os.environ.get("ORCHESTRA_MAVEN_URL", "https://repo.maven.apache.org/maven2").rstrip("/")
 
 
-def _download(libs: Path, repository: Path, console: Console | None, goal: Path) -> None:
-    from jgo.maven import MavenContext, PythonResolver
+def _download(libs: Path, scratch: Path, console: Console | None, goal: Path) -> None:
+    from orchestra.testing.kafka_download import download, shown_on
 
-    with _progress(console, goal) as show:
-        resolver = PythonResolver(progress_callback=show.file)
-        context = MavenContext(resolver, repository, remote_repos={"central": _repository()}, timeout=30)
-        try:
-            inputs, others = resolver.resolve([context.create_dependency(text) for text in COORDINATES])
-            needed = [*inputs, *(one for one in others if one.scope in ("compile", "runtime"))]
-            artifacts = [one.artifact for one in needed]
-            show.total(len(artifacts))
-            with ThreadPoolExecutor(_AT_ONCE) as pool:
-                for jar in pool.map(_fetch, artifacts):
-                    jar.rename(libs / jar.name)
-        except (OSError, RuntimeError, ValueError, SyntaxError) as error:  # jgo's: network, not found, not a POM
-            raise LocalKafkaError(
-                f"Kafka's jars could not be fetched from {_repository()}: {error}. Check the network (HTTPS_PROXY is "
-                "honoured), or name a mirror of Maven Central in ORCHESTRA_MAVEN_URL. For tests, "
-                "ORCHESTRA_TEST_KAFKA=host:port uses a Kafka that runs already."
-            ) from error
-
-
-def _fetch(artifact: Any) -> Path:
-    for tries_left in reversed(range(_TRIES)):
-        try:
-            return Path(artifact.resolve())
-        except OSError:
-            # What has come so far would be taken for the whole.
-            artifact.cached_path.unlink(missing_ok=True)
-            if not tries_left:
-                raise
-    raise AssertionError("unreachable")
-
-
-class _Progress:
-    """What the download tells the person who waits for it. Called from several threads."""
-
-    def __init__(self, bar: Any | None) -> None:
-        self._bar = bar
-        self._task = bar.add_task("finding out which jars Kafka needs", total=None) if bar else None
-
-    def total(self, files: int) -> None:
-        if self._bar:
-            self._bar.update(self._task, description=f"downloading {files} jars", total=45_025_660)
-
-    @contextmanager
-    def file(self, name: str, size: int) -> Generator[Callable[[int], None]]:
-        del name, size
-        yield self._advance
-
-    def _advance(self, size: int) -> None:
-        if self._bar:
-            self._bar.update(self._task, advance=size)
-
-
-@contextmanager
-def _progress(console: Console | None, goal: Path) -> Generator[_Progress]:
-    if console is None:
-        yield _Progress(None)
-        return
-    from rich.progress import BarColumn, DownloadColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    console.print(f"Apache Kafka {KAFKA_VERSION} is fetched from Maven Central: 45 MB, this once, into {goal}")
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bar:
-        yield _Progress(bar)
+    if console is not None:
+        console.print(f"Apache Kafka {KAFKA_VERSION}, this once: 45 MB from Maven Central into {goal}", soft_wrap=True)
+    try:
+        with shown_on(console, _JARS_BYTES) as watcher:
+            download(COORDINATES, _repository(), libs, scratch, watcher)
+    except (OSError, RuntimeError, ValueError, SyntaxError) as error:
+        raise LocalKafkaError(
+            f"Kafka's jars could not be fetched from {_repository()}: {error}. Check the network (HTTPS_PROXY is "
+            "honoured), or name a mirror of Maven Central in ORCHESTRA_MAVEN_URL. For tests, "
+            "ORCHESTRA_TEST_KAFKA=host:port uses a Kafka that runs already."
+        ) from error
 
 
 def _write_checkpoint(jars: KafkaJars, java: Java, scratch: Path) -> None:
