@@ -44,8 +44,8 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
             self.end_headers()
             self.wfile.write(body or b"")
 
-        def log_message(self, format: str, *args: object) -> None:
-            del format, args
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
 
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -98,9 +98,7 @@ def test_a_server_that_fails_twice_is_asked_again(repository: Repository, tmp_pa
     assert (tmp_path / "libs" / "app-1.jar").read_bytes() == b"app"
 
 
-def test_a_file_that_stays_away_is_an_error_and_leaves_no_part_of_itself(
-    repository: Repository, tmp_path: Path
-) -> None:
+def test_a_file_that_stays_away_is_an_error_and_leaves_no_part(repository: Repository, tmp_path: Path) -> None:
     repository.add("app")
     repository.failures["/org/example/app/1/app-1.jar"] = 99
 
