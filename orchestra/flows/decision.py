@@ -1,6 +1,7 @@
 """What does a flow hand to whoever advances it? The interface between flows and the coordinator.
 
-The coordinator knows a flow only by :class:`Definition`. Values go in, values come out; nothing here waits or asks the time.
+The coordinator knows a flow only by :class:`Definition`. Values go in, values come out; nothing here waits or asks the
+time.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An answer to a command, as it came: reply, rejection, ``orchestra.step.failed.v1`` or ``orchestra.step.refused.v1``."""
+    """An answer to a command, as it came: reply, rejection, or one of the runtime's ``orchestra.step.failed.v1`` and
+    ``orchestra.step.refused.v1``."""
 
     effect_id: str
     event: Envelope
@@ -92,8 +94,9 @@ class Timer:
 
 @dataclass(frozen=True, slots=True)
 class JournalLine:
-    """One thing that a decision did, for the audit. ``what`` is a short stable word (``step.started``, ``step.replied``,
-    ``step.rejected``, ``step.timed_out``, ``input.ignored``, ...); ``note`` is a sentence for a person."""
+    """One thing that a decision did, for the audit. ``what`` is a short stable word (``step.started``,
+    ``step.replied``, ``step.rejected``, ``step.timed_out``, ``input.ignored``, ...); ``note`` is a sentence for a
+    person."""
 
     what: str
     step: str | None = None

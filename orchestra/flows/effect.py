@@ -1,0 +1,165 @@
+"""Where does one effect stand: a command, sent under one effect id until its outcome is known?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from orchestra.events.envelope import Envelope
+from orchestra.events.message import Command, Event, StepFailed, StepRefused, spec_of
+from orchestra.flows.decision import Json
+from orchestra.flows.instance import Recorded
+from orchestra.ids import derived_id
+
+Phase = Literal["action", "undo"]
+
+
+class EffectStatus(StrEnum):
+    """What is known about an effect."""
+
+    PLANNED = "planned"
+    RUNNING = "running"
+    """A command is out, and its answer awaited."""
+    BACKING_OFF = "backing-off"
+    """The last try did not settle it; it is sent again when a timer fires."""
+    DONE = "done"
+    REJECTED = "rejected"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    """Given up without knowing: it may have been done."""
+    CANCELLED = "cancelled"
+    """Nothing to undo, so nobody waits for it any more."""
+    STUCK = "stuck"
+    SKIPPED = "skipped"
+    RESOLVED = "resolved"
+
+    @property
+    def is_open(self) -> bool:
+        return self in (EffectStatus.RUNNING, EffectStatus.BACKING_OFF)
+
+
+@dataclass(slots=True)
+class Effect:
+    """The state of one effect. Times are microseconds since 1970."""
+
+    status: EffectStatus = EffectStatus.PLANNED
+    attempts: int = 0
+    """Tries in all: numbers the messages."""
+    before: int = 0
+    """Tries that belong to earlier budgets."""
+    iteration: int = 0
+    generation: int = 0
+    """Of the pending timer; 0 for none."""
+    due: int | None = None
+    """When a pending back-off ends."""
+    started: int | None = None
+    ended: int | None = None
+    last: str | None = None
+    """While backing off: "rejected" or "refused" where the last try is proven not done."""
+    outcome: Recorded | None = None
+    key: str | None = None
+    """Record key of the command, where an undo must have the same."""
+    command: str | None = None
+    """The command's data, where an undo carries it."""
+    note: str = ""
+
+    @property
+    def spent(self) -> int:
+        """Tries of the present budget."""
+        return self.attempts - self.before
+
+    def settle(self, status: EffectStatus, now: int, note: str = "") -> None:
+        """No more tries, and no timer."""
+        self.status = status
+        self.ended = now
+        self.generation = 0
+        self.due = None
+        self.note = note
+
+    def dump(self) -> Json:
+        raw: Json = {"s": self.status.value}
+        for short, name in _SHORT:
+            if value := getattr(self, name):
+                raw[short] = value
+        if self.outcome is not None:
+            raw["o"] = self.outcome.dump()
+        return raw
+
+    @classmethod
+    def load(cls, raw: Mapping[str, Any]) -> Effect:
+        effect = cls(EffectStatus(raw["s"]))
+        for short, value in raw.items():
+            if name := _LONG.get(short):
+                setattr(effect, name, value)
+        if "o" in raw:
+            effect.outcome = Recorded.load(raw["o"])
+        return effect
+
+
+_SHORT = (
+    ("a", "attempts"),
+    ("b", "before"),
+    ("i", "iteration"),
+    ("g", "generation"),
+    ("d", "due"),
+    ("t", "started"),
+    ("e", "ended"),
+    ("l", "last"),
+    ("k", "key"),
+    ("c", "command"),
+    ("w", "note"),
+)
+_LONG = dict(_SHORT)
+
+
+class Answer(StrEnum):
+    """What an event says about an effect."""
+
+    REPLY = "reply"
+    REJECTION = "rejection"
+    DEAD_LETTERED = "dead-lettered"
+    REFUSAL = "refusal"
+    FOREIGN = "foreign"
+    """Nothing: its type is none of the command's answers."""
+
+
+_DEAD_LETTERED = spec_of(StepFailed).type
+_REFUSAL = spec_of(StepRefused).type
+
+
+def read_answer(event: Envelope, command: type[Command[Any, Any]]) -> tuple[Answer, Event | None]:
+    """What kind of answer it is, and its typed data.
+
+    Raises:
+        DecodeError: the data is not valid for the type.
+    """
+    if event.type == _DEAD_LETTERED:
+        return Answer.DEAD_LETTERED, event.value(StepFailed)
+    if event.type == _REFUSAL:
+        return Answer.REFUSAL, event.value(StepRefused)
+    spec = spec_of(command)
+    for answer, classes in ((Answer.REPLY, spec.replies), (Answer.REJECTION, spec.rejections)):
+        for cls in classes:
+            if spec_of(cls).type == event.type:
+                return answer, event.value(cls)
+    return Answer.FOREIGN, None
+
+
+def answer_class(kind: str, command: type[Command[Any, Any]]) -> type[Event]:
+    """The class of one of the command's answers, by CloudEvents type."""
+    spec = spec_of(command)
+    return next(cls for cls in (*spec.replies, *spec.rejections) if spec_of(cls).type == kind)
+
+
+def answers_older_try(event: Envelope, effect_id: str, attempts: int) -> bool:
+    """Whether the event answers a try before the newest.
+
+    A rejection of an older try proves nothing while a newer one is out. Participants say by ``causationid`` which
+    message they answer; one that does not is taken to answer the newest.
+    """
+    cause = event.get("causationid")
+    if attempts < 2 or cause is None or cause == derived_id(effect_id, attempts):
+        return False
+    return any(cause == derived_id(effect_id, attempt) for attempt in range(attempts - 1, 0, -1))

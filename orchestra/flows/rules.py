@@ -1,0 +1,81 @@
+"""Which graphs make no sense as a saga? Rules about kinds of steps, each with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestra.errors import DefinitionError
+from orchestra.flows.graph import Graph, Kind, StepNode
+
+
+def check_kinds(graph: Graph) -> None:
+    """A saga is all or nothing: up to one point every step can fail and be undone, and from there on none can fail.
+
+    Raises:
+        DefinitionError: a step has neither undo nor kind, or comes on the wrong side of that point.
+    """
+    for step in _steps(graph):
+        _check_undo(graph, step)
+    if graph.saga:
+        for step in _steps(graph):
+            _check_sides(graph, step)
+
+
+def _steps(graph: Graph) -> Iterator[StepNode]:
+    return (node for node in graph.nodes.values() if isinstance(node, StepNode))
+
+
+def _check_undo(graph: Graph, step: StepNode) -> None:
+    place = f"{graph.label}.{step.name}"
+    if step.kind is Kind.PLAIN and graph.saga:
+        raise DefinitionError(
+            f"{place}: a step of a saga says how it is undone, or that it need not be. Write @{step.name}.undo, or "
+            f"undo=Undo, or kind='read_only' or 'retriable', or make it the @pivot"
+        )
+    if step.undo is not None and step.kind is not Kind.COMPENSATABLE:
+        raise DefinitionError(f"{place}: a {step.kind} step is never undone; take its undo or its kind away")
+
+
+def _check_sides(graph: Graph, step: StepNode) -> None:
+    """Whatever may still fail must come before a step that cannot be taken back."""
+    if not step.kind.insists:
+        return
+    after = graph.descendants[step.name]
+    for other in _steps(graph):
+        if other is step or other.kind is Kind.RETRIABLE:
+            continue
+        if step.name in graph.descendants[other.name]:
+            if step.kind is Kind.PIVOT and other.kind is Kind.PIVOT:
+                raise _two_pivots(graph, other, step)
+            continue
+        if step.kind is Kind.PIVOT and other.kind is Kind.PIVOT:
+            raise _two_pivots(graph, step, other)
+        where = "after" if other.name in after else "beside"
+        raise DefinitionError(
+            f"{graph.label}.{other.name}: this {other.kind} step may fail {where} {step.name!r}, a {step.kind} step, "
+            f"which is never undone. {_remedy(where, step, other)}"
+        )
+    if step.kind is Kind.PIVOT:
+        _retriable_beside(graph, step)
+
+
+def _retriable_beside(graph: Graph, pivot: StepNode) -> None:
+    for other in _steps(graph):
+        if other.kind is Kind.RETRIABLE and other.name not in graph.descendants[pivot.name]:
+            raise DefinitionError(
+                f"{graph.label}.{other.name}: a retriable step is never undone, but the pivot {pivot.name!r} may still "
+                f"be rejected when it is done. Add after={pivot.name} to it"
+            )
+
+
+def _remedy(where: str, step: StepNode, other: StepNode) -> str:
+    if where == "after":
+        return f"Put {other.name!r} before {step.name!r}, or make it kind='retriable'"
+    return f"Add after={other.name} to {step.name!r}, or make {other.name!r} kind='retriable' and after={step.name}"
+
+
+def _two_pivots(graph: Graph, first: StepNode, second: StepNode) -> DefinitionError:
+    return DefinitionError(
+        f"{graph.label}.{second.name}: the saga already has a pivot, {first.name!r}, and there is one point of no "
+        f"return. Make what follows it kind='retriable', and what comes before it compensatable"
+    )

@@ -1,0 +1,413 @@
+"""How does a team say what follows what, and what undoes it?
+
+A flow is a typed dataflow: a step names the nodes it needs and gets what they yield as arguments; two steps that need
+the same node run in parallel; a step that needs two is the join. What types cannot say is checked when the class is
+made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ClassVar, Protocol, TypeVar, overload
+
+from orchestra.duration import Duration
+from orchestra.errors import DefinitionError
+from orchestra.events.message import Command, Event, Undo
+from orchestra.flows.compile import compile_flow
+from orchestra.flows.decide import CompiledFlow
+from orchestra.flows.decision import Definition
+from orchestra.flows.failure import Failure
+from orchestra.flows.node import (
+    DEFAULT_RETRY,
+    DEFAULT_TIMEOUT,
+    Ending,
+    Node,
+    StartsOn,
+    Step,
+    StepKind,
+    StepOptions,
+    nodes_of,
+    only_nodes,
+)
+from orchestra.retry import Retry
+
+A = TypeVar("A")
+B = TypeVar("B")
+C = TypeVar("C")
+D = TypeVar("D")
+E = TypeVar("E")
+R = TypeVar("R", bound=Event)
+A_co = TypeVar("A_co", covariant=True)
+B_co = TypeVar("B_co", covariant=True)
+C_co = TypeVar("C_co", covariant=True)
+D_co = TypeVar("D_co", covariant=True)
+E_co = TypeVar("E_co", covariant=True)
+E1 = TypeVar("E1", bound=Event)
+E2 = TypeVar("E2", bound=Event)
+E3 = TypeVar("E3", bound=Event)
+
+After = Node[Any] | Sequence[Node[Any]]
+Events = Event | Sequence[Event] | None
+"""What an ending publishes: one event, several, or nothing."""
+
+
+class StepOf0(Protocol):
+    """Takes a step's method with no arguments beside self."""
+
+    def __call__(self, make: Callable[[Any], Command[R, Any]], /) -> Step[R]: ...
+
+
+class StepOf1(Protocol[A_co]):
+    """Takes a step's method with 1 argument beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co], Command[R, Any]], /) -> Step[R]: ...
+
+
+class StepOf2(Protocol[A_co, B_co]):
+    """Takes a step's method with 2 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co], Command[R, Any]], /) -> Step[R]: ...
+
+
+class StepOf3(Protocol[A_co, B_co, C_co]):
+    """Takes a step's method with 3 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co, C_co], Command[R, Any]], /) -> Step[R]: ...
+
+
+class StepOf4(Protocol[A_co, B_co, C_co, D_co]):
+    """Takes a step's method with 4 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co], Command[R, Any]], /) -> Step[R]: ...
+
+
+class StepOf5(Protocol[A_co, B_co, C_co, D_co, E_co]):
+    """Takes a step's method with 5 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co, E_co], Command[R, Any]], /) -> Step[R]: ...
+
+
+class EndingOf0(Protocol):
+    """Takes an ending's method with no arguments beside self."""
+
+    def __call__(self, make: Callable[[Any], Events], /) -> Ending: ...
+
+
+class EndingOf1(Protocol[A_co]):
+    """Takes an ending's method with 1 argument beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co], Events], /) -> Ending: ...
+
+
+class EndingOf2(Protocol[A_co, B_co]):
+    """Takes an ending's method with 2 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co], Events], /) -> Ending: ...
+
+
+class EndingOf3(Protocol[A_co, B_co, C_co]):
+    """Takes an ending's method with 3 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co, C_co], Events], /) -> Ending: ...
+
+
+class EndingOf4(Protocol[A_co, B_co, C_co, D_co]):
+    """Takes an ending's method with 4 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co], Events], /) -> Ending: ...
+
+
+class EndingOf5(Protocol[A_co, B_co, C_co, D_co, E_co]):
+    """Takes an ending's method with 5 arguments beside self."""
+
+    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co, E_co], Events], /) -> Ending: ...
+
+
+@overload
+def step(make: Callable[[Any], Command[R, Any]], /) -> Step[R]: ...
+@overload
+def step(
+    *,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf0: ...
+@overload
+def step(
+    first: Node[A],
+    /,
+    *,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf1[A]: ...
+@overload
+def step(
+    first: Node[A],
+    second: Node[B],
+    /,
+    *,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf2[A, B]: ...
+@overload
+def step(
+    first: Node[A],
+    second: Node[B],
+    third: Node[C],
+    /,
+    *,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf3[A, B, C]: ...
+@overload
+def step(
+    first: Node[A],
+    second: Node[B],
+    third: Node[C],
+    fourth: Node[D],
+    /,
+    *,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf4[A, B, C, D]: ...
+@overload
+def step(
+    first: Node[A],
+    second: Node[B],
+    third: Node[C],
+    fourth: Node[D],
+    fifth: Node[E],
+    /,
+    *,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf5[A, B, C, D, E]: ...
+def step(
+    *given: Any,
+    kind: StepKind | None = None,
+    undo: type[Undo[Any]] | None = None,
+    after: After = (),
+    timeout: Duration | None = DEFAULT_TIMEOUT,
+    retry: Retry = DEFAULT_RETRY,
+) -> Any:
+    """Declare a step: a method that returns a command.
+
+    Args:
+        given: the nodes it needs, up to five; the method gets what they yield, in this order.
+        kind: "read_only" (nothing to undo) or "retriable" (after the point of no return: retried for ever, with an
+            alert). Without it a step of a saga needs an undo.
+        undo: ``Undo`` sends the built-in ``Undo[...]`` of the step's command. Or write ``@<step>.undo``.
+        after: nodes that must be done first, without taking what they yield.
+        timeout: how long one try may stay unanswered, from the broker's acknowledgement. Default "30s". None: for ever.
+        retry: how often the command is sent when no answer comes. Default: once. A rejection is never tried again.
+    """
+    options = StepOptions(kind=kind, undo=undo, after=nodes_of(after), timeout=timeout, retry=retry)
+    return _step("step", given, options)
+
+
+@overload
+def pivot(make: Callable[[Any], Command[R, Any]], /) -> Step[R]: ...
+@overload
+def pivot(
+    *,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf0: ...
+@overload
+def pivot(
+    first: Node[A],
+    /,
+    *,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf1[A]: ...
+@overload
+def pivot(
+    first: Node[A],
+    second: Node[B],
+    /,
+    *,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf2[A, B]: ...
+@overload
+def pivot(
+    first: Node[A],
+    second: Node[B],
+    third: Node[C],
+    /,
+    *,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf3[A, B, C]: ...
+@overload
+def pivot(
+    first: Node[A],
+    second: Node[B],
+    third: Node[C],
+    fourth: Node[D],
+    /,
+    *,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf4[A, B, C, D]: ...
+@overload
+def pivot(
+    first: Node[A],
+    second: Node[B],
+    third: Node[C],
+    fourth: Node[D],
+    fifth: Node[E],
+    /,
+    *,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> StepOf5[A, B, C, D, E]: ...
+def pivot(
+    *given: Any,
+    after: After = (),
+    timeout: Duration | None = DEFAULT_TIMEOUT,
+    retry: Retry = DEFAULT_RETRY,
+) -> Any:
+    """Declare the point of no return: a step that, once done, is never undone.
+
+    While nobody knows whether it is done it is sent again, without end; once ``retry`` is spent, with an alert. Only
+    its rejection starts the compensation. Arguments as for :func:`step`.
+    """
+    options = StepOptions(kind="pivot", after=nodes_of(after), timeout=timeout, retry=retry)
+    return _step("pivot", given, options)
+
+
+def _bare(given: tuple[Any, ...]) -> Any:
+    """The method, where the decorator is written without arguments."""
+    return given[0] if len(given) == 1 and callable(given[0]) and not isinstance(given[0], Node) else None
+
+
+def _step(decorator: str, given: tuple[Any, ...], options: StepOptions) -> Any:
+    def declare(make: Callable[..., Command[Any, Any]]) -> Step[Any]:
+        return Step(make, options)
+
+    if (method := _bare(given)) is not None:
+        return declare(method)
+    only_nodes(f"@{decorator}(...)", (*given, *options.after))
+    options = replace(options, needs=given)
+    return declare
+
+
+@overload
+def on_completed(make: Callable[[Any], Events], /) -> Ending: ...
+@overload
+def on_completed() -> EndingOf0: ...
+@overload
+def on_completed(first: Node[A], /) -> EndingOf1[A]: ...
+@overload
+def on_completed(first: Node[A], second: Node[B], /) -> EndingOf2[A, B]: ...
+@overload
+def on_completed(first: Node[A], second: Node[B], third: Node[C], /) -> EndingOf3[A, B, C]: ...
+@overload
+def on_completed(first: Node[A], second: Node[B], third: Node[C], fourth: Node[D], /) -> EndingOf4[A, B, C, D]: ...
+@overload
+def on_completed(
+    first: Node[A],
+    second: Node[B],
+    third: Node[C],
+    fourth: Node[D],
+    fifth: Node[E],
+    /,
+) -> EndingOf5[A, B, C, D, E]: ...
+def on_completed(*given: Any) -> Any:
+    """Declare what the flow publishes when every step is done: a method that returns an event, several, or None.
+
+    Args:
+        given: the nodes whose values the method takes, up to five.
+    """
+    if (method := _bare(given)) is not None:
+        return Ending("completed", (), method)
+    only_nodes("@on_completed(...)", given)
+
+    def declare(make: Callable[..., Events]) -> Ending:
+        return Ending("completed", given, make)
+
+    return declare
+
+
+def on_compensated(make: Callable[[Any, Failure], Events], /) -> Ending:
+    """Declare what the flow publishes when everything is undone: a method that takes the :class:`Failure`."""
+    return Ending("compensated", (), make)
+
+
+@overload
+def starts_on(event: type[E1], /) -> StartsOn[E1]: ...
+@overload
+def starts_on(event: type[E1], other: type[E2], /) -> StartsOn[E1 | E2]: ...
+@overload
+def starts_on(event: type[E1], other: type[E2], third: type[E3], /) -> StartsOn[E1 | E2 | E3]: ...
+def starts_on(*events: type[Event]) -> Any:
+    """Declare the event that starts the flow, or several. The event's key is the instance's business key."""
+    return StartsOn(*events)
+
+
+class Flow:
+    """A process of steps. When one fails it halts, shows why, and an operator retries it.
+
+    Class keywords: ``name`` (what operators and records call it) and ``version`` (1, 2, ...; a changed graph needs a
+    new one, for running instances stay on theirs). Methods are plain, synchronous and pure.
+
+    Raises:
+        DefinitionError: when the class is made and cannot work; the text names class, step and remedy.
+    """
+
+    now: datetime
+    """The recorded time at which the step started: the same on every retry and replay."""
+
+    _saga: ClassVar[bool] = False
+    _definition: ClassVar[CompiledFlow]
+
+    def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **keywords: object) -> None:
+        super().__init_subclass__(**keywords)
+        if cls.__module__ == __name__:
+            return
+        cls._definition = CompiledFlow(compile_flow(cls, name=name, version=version, saga=cls._saga))
+
+
+class Saga(Flow):
+    """A flow that is all or nothing: when a step fails, what was done is undone in reverse order."""
+
+    _saga = True
+
+
+def definition_of(flow: type[Flow]) -> Definition:
+    """The compiled definition of a flow's class, as a coordinator takes it.
+
+    Raises:
+        DefinitionError: it is no flow's class.
+    """
+    compiled = vars(flow).get("_definition")
+    if not isinstance(compiled, CompiledFlow):
+        raise DefinitionError(f"{flow!r} is no flow: derive a class from Saga or Flow and give it a name")
+    return compiled

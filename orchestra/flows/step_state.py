@@ -1,0 +1,57 @@
+"""What is known about one step of an instance? Its action, and its undo once that is planned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestra.flows.decision import Json
+from orchestra.flows.effect import Effect, EffectStatus, Phase
+from orchestra.flows.instance import Progress, Undoing
+
+_PROGRESS = {
+    EffectStatus.RUNNING: Progress.ACTIVE,
+    EffectStatus.BACKING_OFF: Progress.ACTIVE,
+    EffectStatus.DONE: Progress.DONE,
+    EffectStatus.REJECTED: Progress.FAILED,
+    EffectStatus.REFUSED: Progress.FAILED,
+    EffectStatus.UNKNOWN: Progress.FAILED,
+    EffectStatus.CANCELLED: Progress.CANCELLED,
+}
+_UNDOING = {
+    EffectStatus.PLANNED: Undoing.PLANNED,
+    EffectStatus.RUNNING: Undoing.ACTIVE,
+    EffectStatus.BACKING_OFF: Undoing.ACTIVE,
+    EffectStatus.STUCK: Undoing.STUCK,
+}
+
+
+@dataclass(slots=True)
+class StepState:
+    """A step that has begun: its action, and its undo once that is planned."""
+
+    action: Effect = field(default_factory=Effect)
+    undo: Effect | None = None
+
+    @property
+    def progress(self) -> Progress:
+        return _PROGRESS[self.action.status]
+
+    @property
+    def undoing(self) -> Undoing:
+        return Undoing.NONE if self.undo is None else _UNDOING.get(self.undo.status, Undoing.FINISHED)
+
+    def dump(self) -> Json:
+        raw = self.action.dump()
+        if self.undo is not None:
+            raw["u"] = self.undo.dump()
+        return raw
+
+    @classmethod
+    def load(cls, raw: Mapping[str, Any]) -> StepState:
+        undo = raw.get("u")
+        return cls(Effect.load(raw), None if undo is None else Effect.load(undo))
+
+    def effect(self, phase: Phase) -> Effect | None:
+        return self.action if phase == "action" else self.undo
