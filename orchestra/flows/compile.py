@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
-from orchestra.events.message import Command, Event, Undo, spec_of
+from orchestra.events.message import Command, Event, Message, Undo, spec_of
 from orchestra.flows.graph import EndPart, Graph, Kind, StepNode, UndoPart, in_order
 from orchestra.flows.node import DEFAULT_TIMEOUT, Ending, Node, StartsOn, Step, UndoOptions
 from orchestra.flows.rules import check_kinds
@@ -27,13 +27,13 @@ def compile_flow(cls: type, *, name: object, version: object, saga: bool) -> Gra
     """
     label = cls.__name__
     members = _members(cls)
-    start = _start(label, members)
+    named, start = _name(label, name), _start(label, members)
     nodes = {id(node): node for node in members.values() if isinstance(node, Node)}
     if not nodes:
         raise DefinitionError(f"{label}: a flow without steps does nothing; add a method under @step")
     completed, compensated = _ending(label, members, nodes, "completed"), _ending(label, members, nodes, "compensated")
     graph = Graph(
-        name=_name(label, name),
+        name=named,
         version=_version(label, version),
         label=label,
         owner=cls,
@@ -45,7 +45,7 @@ def compile_flow(cls: type, *, name: object, version: object, saga: bool) -> Gra
         compensated=compensated,
     )
     check_kinds(graph)
-    _check_undone_once(label, graph)
+    _check_types(label, graph)
     return graph
 
 
@@ -192,6 +192,8 @@ def _undo_command(place: str, make: Callable[..., Any], command: type[Command[An
     if len(found) != 1:
         raise DefinitionError(f"{place}: an undo returns one kind of command")
     _check_method(place, make, ("the reply or None",))
+    if found[0] is command:
+        raise DefinitionError(f"{place}: {command.__name__} is the action itself; return the command that undoes it")
     action, undoing = spec_of(command), spec_of(found[0])
     if action.topic != undoing.topic:
         raise DefinitionError(
@@ -220,16 +222,26 @@ def _check_name(label: str, member: str) -> None:
         raise DefinitionError(f"{label}.{member}: this name is orchestra's own; rename it ({taken} and _... are taken)")
 
 
-def _check_undone_once(label: str, graph: Graph) -> None:
-    """Two steps that send the same command with the same key are one effect to the service's eyes only by their ids:
-    allowed. What an undo method undoes must be one step, though, for its failure names it."""
-    seen: dict[Callable[..., Any], str] = {}
-    for node in graph.nodes.values():
-        make = node.undo.make if isinstance(node, StepNode) and node.undo else None
-        if make is not None and (other := seen.setdefault(make, node.name)) != node.name:
+def _check_types(label: str, graph: Graph) -> None:
+    """A flow tells messages apart by their type, so a type is one class."""
+    seen: dict[str, type[Message]] = {}
+    for message in _messages(graph):
+        kind = spec_of(message).type
+        if (other := seen.setdefault(kind, message)) is not message:
             raise DefinitionError(
-                f"{label}.{node.name}: {make.__name__} already undoes {other!r}; write one for each step"
+                f"{label}: {other.__qualname__} and {message.__qualname__} both have the type {kind!r}; "
+                f"give each its own"
             )
+
+
+def _messages(graph: Graph) -> Iterator[type[Message]]:
+    yield from graph.starts.values()
+    for node in graph.nodes.values():
+        if isinstance(node, StepNode):
+            for command in (node.command, *([node.undo.command] if node.undo else ())):
+                yield from (command, *spec_of(command).replies, *spec_of(command).rejections)
+    for end in (graph.completed, graph.compensated):
+        yield from end.events if end else ()
 
 
 # ---- methods
@@ -256,12 +268,13 @@ def _returned(place: str, make: Callable[..., Any], wanted: type) -> list[type[A
         ) from None
     if "return" not in hints:
         raise DefinitionError(f"{place}: it does not say what it returns; add -> and the message's class")
-    found = [one for one in _alternatives(hints["return"]) if one is not NoneType]
+    alternatives = list(_alternatives(hints["return"], unpack=wanted is Event))
+    found = [one for one in alternatives if one is not NoneType]
     for one in found:
         if not _can_be_sent(one, wanted):
             said = getattr(one, "__name__", one)
             raise DefinitionError(f"{place}: it returns {said}, which is no {wanted.__name__} that can be sent")
-    if wanted is Command and NoneType in _alternatives(hints["return"]):
+    if wanted is Command and NoneType in alternatives:
         raise DefinitionError(f"{place}: it may return None; a step always returns its command")
     return found
 
@@ -270,13 +283,16 @@ def _can_be_sent(one: object, wanted: type) -> bool:
     return isinstance(one, type) and issubclass(one, wanted) and getattr(one, "__orchestra_spec__", None) is not None
 
 
-def _alternatives(annotation: object) -> list[Any]:
+def _alternatives(annotation: object, *, unpack: bool) -> Iterator[Any]:
+    """The classes of a union; and, where ``unpack``, of a list or tuple."""
     origin = get_origin(annotation)
-    if origin in (Union, UnionType):
-        return [one for part in get_args(annotation) for one in _alternatives(part)]
-    if isinstance(origin, type) and issubclass(origin, Iterable):
-        return [one for part in get_args(annotation) if part is not Ellipsis for one in _alternatives(part)]
-    return [NoneType if annotation is None else annotation]
+    is_several = unpack and isinstance(origin, type) and issubclass(origin, Sequence)
+    if origin in (Union, UnionType) or is_several:
+        for part in get_args(annotation):
+            if part is not Ellipsis:
+                yield from _alternatives(part, unpack=unpack)
+    else:
+        yield NoneType if annotation is None else annotation
 
 
 # ---- the endings

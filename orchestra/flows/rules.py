@@ -40,38 +40,38 @@ def _check_sides(graph: Graph, step: StepNode) -> None:
     """Whatever may still fail must come before a step that cannot be taken back."""
     if not step.kind.insists:
         return
-    after = graph.descendants[step.name]
     for other in _steps(graph):
-        if other is step or other.kind is Kind.RETRIABLE:
-            continue
-        if step.name in graph.descendants[other.name]:
-            if step.kind is Kind.PIVOT and other.kind is Kind.PIVOT:
-                raise _two_pivots(graph, other, step)
-            continue
-        if step.kind is Kind.PIVOT and other.kind is Kind.PIVOT:
-            raise _two_pivots(graph, step, other)
-        where = "after" if other.name in after else "beside"
-        raise DefinitionError(
-            f"{graph.label}.{other.name}: this {other.kind} step may fail {where} {step.name!r}, a {step.kind} step, "
-            f"which is never undone. {_remedy(where, step, other)}"
-        )
-    if step.kind is Kind.PIVOT:
-        _retriable_beside(graph, step)
+        if other is step or step.name in graph.descendants[other.name]:
+            _check_before(graph, step, other)
+        elif other.kind is Kind.PIVOT:
+            raise _two_pivots(graph, step, other) if step.kind is Kind.PIVOT else _not_yet(graph, step, other)
+        elif other.kind is not Kind.RETRIABLE:
+            raise _too_late(graph, step, other)
 
 
-def _retriable_beside(graph: Graph, pivot: StepNode) -> None:
-    for other in _steps(graph):
-        if other.kind is Kind.RETRIABLE and other.name not in graph.descendants[pivot.name]:
-            raise DefinitionError(
-                f"{graph.label}.{other.name}: a retriable step is never undone, but the pivot {pivot.name!r} may still "
-                f"be rejected when it is done. Add after={pivot.name} to it"
-            )
+def _check_before(graph: Graph, step: StepNode, other: StepNode) -> None:
+    if other is not step and step.kind is Kind.PIVOT:
+        if other.kind is Kind.PIVOT:
+            raise _two_pivots(graph, other, step)
+        if other.kind is Kind.RETRIABLE:
+            raise _not_yet(graph, other, step)
 
 
-def _remedy(where: str, step: StepNode, other: StepNode) -> str:
-    if where == "after":
-        return f"Put {other.name!r} before {step.name!r}, or make it kind='retriable'"
-    return f"Add after={other.name} to {step.name!r}, or make {other.name!r} kind='retriable' and after={step.name}"
+def _too_late(graph: Graph, step: StepNode, other: StepNode) -> DefinitionError:
+    where, remedy = "beside", f"Add after={other.name} to {step.name!r}, or make {other.name!r} kind='retriable'"
+    if other.name in graph.descendants[step.name]:
+        where, remedy = "after", f"Put {other.name!r} before {step.name!r}, or make it kind='retriable'"
+    return DefinitionError(
+        f"{graph.label}.{other.name}: this {other.kind} step may fail {where} {step.name!r}, a {step.kind} step, which "
+        f"is never undone. {remedy}"
+    )
+
+
+def _not_yet(graph: Graph, step: StepNode, pivot: StepNode) -> DefinitionError:
+    return DefinitionError(
+        f"{graph.label}.{step.name}: a retriable step is never undone, but the pivot {pivot.name!r} may still be "
+        f"rejected when it is done. Add after={pivot.name} to {step.name!r}"
+    )
 
 
 def _two_pivots(graph: Graph, first: StepNode, second: StepNode) -> DefinitionError:

@@ -305,7 +305,8 @@ def pivot(
 
 def _bare(given: tuple[Any, ...]) -> Any:
     """The method, where the decorator is written without arguments."""
-    return given[0] if len(given) == 1 and callable(given[0]) and not isinstance(given[0], Node) else None
+    is_method = len(given) == 1 and callable(given[0]) and not isinstance(given[0], (Node, type))
+    return given[0] if is_method else None
 
 
 def _step(decorator: str, given: tuple[Any, ...], options: StepOptions) -> Any:
@@ -407,7 +408,7 @@ def definition_of(flow: type[Flow]) -> Definition:
     Raises:
         DefinitionError: it is no flow's class.
     """
-    compiled = vars(flow).get("_definition")
+    compiled = getattr(flow, "_definition", None)
     if not isinstance(compiled, CompiledFlow):
         raise DefinitionError(f"{flow!r} is no flow: derive a class from Saga or Flow and give it a name")
     return compiled
