@@ -1,0 +1,43 @@
+# The few words of daily work. Each sets up what it needs, in .venv, and says so.
+
+BIN := .venv/bin
+
+.PHONY: help demo test lint typecheck unit kafka-tests bench format clean venv
+.DEFAULT_GOAL := help
+
+help: ## show this
+	@echo "make <word>, where word is"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: venv ## 320 food orders through real processes on a real Kafka, with kill -9 on the way (DEMO_SEED=2: other kills)
+	@$(BIN)/python -m services.food_delivery.demo
+
+test: ## every check and test: lint, unit, contract and integration on a real Kafka
+	@$(MAKE) --no-print-directory lint unit kafka-tests
+
+lint: venv ## style, types (mypy, pyright) and the layers
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+unit: venv ## the tests that need no Kafka: seconds
+	$(BIN)/pytest -q tests/unit $(wildcard tests/typing)
+
+kafka-tests: venv ## the tests that need a Kafka: they start one
+	$(BIN)/pytest -q $(wildcard tests/contract) tests/integration
+
+bench: venv ## measure latency and throughput; prints figures beside a raw round trip of the same run
+	@$(BIN)/python -m bench
+
+format: venv ## mend style and formatting in place
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove .venv, caches and what the demo left
+	rm -rf .venv .demo .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@.ci/bootstrap
