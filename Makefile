@@ -7,7 +7,7 @@ BIN := .venv/bin
 
 help: ## show this
 	@echo "make <word>, where word is"
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## 320 food orders through real processes on a real Kafka, with kill -9 on the way (DEMO_SEED=2: other kills)
 	@$(BIN)/python -m services.food_delivery.demo
