@@ -16,7 +16,7 @@ from collections import deque
 from typing import NamedTuple
 
 WINDOW = 20_000
-"""How far above the base the map reaches: 2,500 bytes, 3,336 in base64, always below Kafka's 4,096 for a commit's note."""
+"""How far above the base the map reaches: 2,500 bytes, 3,336 in base64, below Kafka's 4,096 for a commit's note."""
 
 
 class Place(NamedTuple):
@@ -41,7 +41,7 @@ class Place(NamedTuple):
 
 
 def read_place(base: int, note: str) -> Place:
-    """The place that a commit holds. A note that is not ours, or is damaged, counts as no map at all: done again, not lost."""
+    """The place that a commit holds. A note that is not ours, or is damaged, is no map: handled again, not lost."""
     try:
         version, restarts, text = note.split(";")
         bits = b64decode(text, validate=True)
