@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from orchestra.testing.plugin import _kafka
@@ -14,3 +17,10 @@ def test_a_kafka_that_runs_already_is_taken_as_it_is(pytestconfig: pytest.Config
 def test_a_wrong_choice_of_kafka_names_the_right_ones(choice: str, pytestconfig: pytest.Config) -> None:
     with pytest.raises(pytest.UsageError, match="must be local, docker or host:port"), _kafka(choice, pytestconfig):
         pass
+
+
+def test_loading_the_plugin_costs_a_project_nothing() -> None:
+    slow = "{'aiokafka', 'jgo', 'pydantic', 'rich.console', 'testcontainers', 'typer'}"
+    program = f"import sys, orchestra.testing.plugin; print(sorted({slow} & set(sys.modules)))"
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from typer.testing import CliRunner
+
+from orchestra.cli.main import app
+
+
+def test_help_waits_for_nothing_slow() -> None:
+    slow = "{'aiokafka', 'jgo', 'pydantic', 'sqlalchemy'}"
+    program = f"import sys, orchestra.cli.main; print(sorted({slow} & set(sys.modules)))"
+
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_an_error_that_orchestra_raised_is_a_sentence_and_exit_code_1() -> None:
+    result = CliRunner().invoke(app, ["kafka", "status", "--name", "../elsewhere"])
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("orchestra: '../elsewhere' cannot be a cluster's name")
+    assert "Traceback" not in result.output
+
+
+def test_a_wrong_command_line_is_exit_code_2() -> None:
+    assert CliRunner().invoke(app, ["kafka", "up", "--brokers", "0"]).exit_code == 2
