@@ -1,279 +1,230 @@
-"""How does a CloudEvent travel in a Kafka record? CloudEvents 1.0.2, Kafka binding, binary and structured mode."""
+"""How does a CloudEvent travel in a Kafka record? CloudEvents 1.0.2, Kafka binding, binary and structured mode.
+
+What is decided here, where the specification leaves room or libraries differ:
+
+- The mode is the ``content-type`` header's to say, and nothing else's. Beside a structured value, ``ce_`` headers are
+  ignored. Batches do not exist on Kafka and are refused.
+- Header names are matched byte for byte, ``ce_`` and ``content-type`` in lower case: Kafka's names are case-sensitive,
+  and the binding has no rule that says otherwise.
+- Header values are UTF-8 as they stand: percent-encoding belongs to HTTP. A header that appears twice counts as its
+  last appearance; one whose value is null is not there. Headers that are not ours are never looked at.
+- ``ce_datacontenttype`` is not of the binding, but some SDKs write it beside ``content-type``: it counts only where
+  that header is missing.
+- Nothing is invented: no id, no time, no ``partitionkey`` out of the record's key.
+
+This is the hot path. What pays (measured on a command's 18 headers: 13.6 us at first, 7 us now; encoding 8.8 and 4):
+the values are joined, checked for control characters, decoded and split in four calls, instead of three for each;
+known names come from a table, so that no pattern and no slice runs per header; nothing is built per call that could
+be built at import.
+"""
 
 from __future__ import annotations
 
-import re
-from base64 import b64decode, b64encode
 from collections.abc import Sequence
-from json import JSONDecoder
-from typing import Any, Literal
-
-from pydantic_core import from_json, to_json
+from typing import Any, Literal, cast
 
 from orchestra.errors import DecodeError, EncodeError
-from orchestra.events.envelope import INTEGERS, JSON, TIMESTAMPS, Envelope, Value, canonical, is_json, parse_time
+from orchestra.events import json_format
+from orchestra.events.attributes import (
+    CORE,
+    JSON,
+    TYPED,
+    Value,
+    attribute_name,
+    canonical,
+    extension_name,
+    integer,
+    parse_time,
+    sendable,
+    string,
+    typed,
+)
+from orchestra.events.envelope import Envelope
 
 Headers = Sequence[tuple[str, bytes | None]]
 Mode = Literal["binary", "structured"]
 
+_USUAL_EXTENSIONS = (
+    *("correlationid", "causationid", "traceparent", "tracestate", "expirytime", "effectid", "replyto"),
+    *("replypartition", "flowid", "flowname", "flowversion", "flowstep", "flowphase", "partitionkey", "sequence"),
+)
+_CONTENT_TYPE = "content-type"
+_NAME_OF = {f"ce_{name}": name for name in (*CORE, *_USUAL_EXTENSIONS)} | {_CONTENT_TYPE: _CONTENT_TYPE}
+_HEADER_OF = {name: f"ce_{name}" for name in _USUAL_EXTENSIONS}
+
 _STRUCTURED = "application/cloudevents"
 _STRUCTURED_JSON = "application/cloudevents+json"
-_NAME = re.compile(r"[a-z0-9]+")
-_NOT_IN_STRINGS = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef"
-    + "".join(f"{chr(plane << 16 | 0xFFFE)}{chr(plane << 16 | 0xFFFF)}" for plane in range(17))
-    + "]"
-)
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,9}")
+_STRUCTURED_HEADER = (_CONTENT_TYPE, b"application/cloudevents+json; charset=UTF-8")
+_CONTROLS = bytes(range(32)) + b"\x7f"
 
 
 def decode(headers: Headers, value: bytes | None) -> Envelope:
-    """The event in a record.
+    """The event in a record. The data of a binary record is not looked at.
 
     Raises:
-        DecodeError: and nothing else, whatever the bytes are; names the attribute that is wrong.
+        DecodeError: and nothing else, whatever the bytes are; ``attribute`` names what is wrong.
     """
-    raw: dict[str, bytes | None] = {}
-    content_type: bytes | None = None
-    for name, header in headers:
-        if name.startswith("ce_"):
-            raw[name] = header
-        elif name == "content-type":
-            content_type = header
-    media = None if content_type is None else _text("content-type", content_type)
-    if media is not None and media.lstrip().lower().startswith(_STRUCTURED):
+    names: list[str] = []
+    values: list[bytes | None] = []
+    strangers: list[str] = []
+    known = _NAME_OF.get
+    for name, raw in headers:
+        attribute = known(name)
+        if attribute is None:
+            if not name.startswith("ce_"):
+                continue
+            attribute = name  # with its prefix, so that it cannot pass for a name that is known
+            strangers.append(name)
+        names.append(attribute)
+        values.append(raw)
+    texts = _texts(names, values)
+    media = texts.pop(_CONTENT_TYPE, None)
+    if media is not None and media != JSON and _is_structured(media):
         return _decode_structured(media, value)
-    return _decode_binary(raw, media, value)
-
-
-def peek_type(headers: Headers, value: bytes | None) -> str | None:
-    """The event's type, for routing; None where it cannot be told. Never raises."""
-    try:
-        return decode(headers, value).type
-    except DecodeError:
-        return None
+    for name in strangers:
+        if name in texts:
+            texts[attribute_name(name[3:])] = texts.pop(name)
+    return _envelope(texts, _media(media, texts.pop("datacontenttype", None)), value)
 
 
 def encode(envelope: Envelope, mode: Mode = "binary") -> tuple[list[tuple[str, bytes]], bytes | None]:
-    """Headers and value of the record that carries this event. An event without data has a null value in binary mode.
+    """Headers and value of the record that carries this event.
+
+    In binary mode an event without data has a null value: on a compacted topic, that is a tombstone.
 
     Raises:
-        EncodeError: an attribute cannot be put on the wire; names it.
+        EncodeError: an attribute cannot be put on the wire; the text names it.
     """
-    attributes = _attributes(envelope)
+    names, texts = _header_texts(envelope)
+    raw = _encoded(names, texts)
     if mode == "structured":
-        return [("content-type", _STRUCTURED_JSON.encode())], _structured_value(envelope, attributes)
-    headers = [(f"ce_{name}", canonical(value).encode()) for name, value in attributes.items()]
-    if envelope.datacontenttype is not None:
-        _check_text("datacontenttype", envelope.datacontenttype)
-        if envelope.datacontenttype.lstrip().lower().startswith(_STRUCTURED):
-            raise EncodeError(f"datacontenttype: {envelope.datacontenttype!r} would announce a structured record")
-        headers.append(("content-type", envelope.datacontenttype.encode()))
-    return headers, envelope.data
+        return [_STRUCTURED_HEADER], json_format.write(envelope)
+    if envelope.datacontenttype is not None and _is_structured(envelope.datacontenttype):
+        raise EncodeError(f"datacontenttype: {envelope.datacontenttype[:64]!r} would announce a structured record")
+    return list(zip(names, raw, strict=True)), envelope.data
 
 
-# ---- binary
-
-
-def _decode_binary(raw: dict[str, bytes | None], media: str | None, value: bytes | None) -> Envelope:
-    attributes: dict[str, Any] = {}
-    for name, header in raw.items():
-        if header is not None:
-            attributes[name[3:]] = _text(name[3:], header)
-    declared = attributes.pop("datacontenttype", None)
-    if media is None:
-        media = declared
-    if media is not None and media.lstrip().lower().startswith(_STRUCTURED):
-        raise DecodeError("datacontenttype", f"{media[:64]!r} belongs in content-type: that header says the mode")
-    return _envelope(attributes, media, value)
-
-
-def _text(attribute: str, raw: bytes) -> str:
+def peek_type(headers: Headers, value: bytes | None) -> str | None:
+    """The event's type, for routing, without checking the rest; None where there is none. Never raises."""
+    media = found = None
+    for name, raw in headers:
+        if name == "ce_type":
+            found = raw
+        elif name == _CONTENT_TYPE:
+            media = raw
     try:
-        return raw.decode()
+        if media is not None and _is_structured(media.decode()):
+            return decode(headers, value).type
+        return None if found is None else found.decode()
+    except (DecodeError, UnicodeDecodeError):
+        return None
+
+
+# ---- reading
+
+
+def _texts(names: list[str], values: list[bytes | None]) -> dict[str, str]:
+    """The headers as text. ASCII without controls, which is nearly all there is, takes the short way."""
+    if values and None not in values:
+        joined = b"\x00".join(cast("list[bytes]", values))
+        if joined.isascii() and len(joined) - len(joined.translate(None, _CONTROLS)) == len(values) - 1:
+            return dict(zip(names, joined.decode().split("\x00"), strict=True))
+    latest = dict(zip(names, values, strict=True))
+    if (media := latest.get(_CONTENT_TYPE)) is not None and _is_structured(text := _text(_CONTENT_TYPE, media)):
+        return {_CONTENT_TYPE: text}
+    return {name: _text(name, raw) for name, raw in latest.items() if raw is not None}
+
+
+def _text(name: str, raw: bytes) -> str:
+    attribute = name.removeprefix("ce_")
+    try:
+        return string(attribute, raw.decode())
     except UnicodeDecodeError:
-        raise DecodeError(attribute, "is not UTF-8") from None
+        raise DecodeError(attribute[:64], "is not UTF-8") from None
 
 
-# ---- structured
+def _is_structured(media: str) -> bool:
+    return media.lstrip()[: len(_STRUCTURED)].lower() == _STRUCTURED
+
+
+def _media(header: str | None, attribute: str | None) -> str | None:
+    if header is not None or attribute is None:
+        return header
+    if _is_structured(attribute):
+        raise DecodeError("datacontenttype", f"{attribute[:64]!r} belongs in content-type: that header says the mode")
+    return attribute
 
 
 def _decode_structured(media: str, value: bytes | None) -> Envelope:
     form = media.partition(";")[0].strip().lower()
     if form.startswith("application/cloudevents-batch"):
-        raise DecodeError("content-type", f"{media[:64]!r}: batches do not exist on Kafka; send one event per record")
+        raise DecodeError(_CONTENT_TYPE, f"{form[:64]!r}: there are no batches on Kafka, send one event per record")
     if form != _STRUCTURED_JSON:
-        raise DecodeError("content-type", f"{media[:64]!r}: only {_STRUCTURED_JSON} is read")
+        raise DecodeError(_CONTENT_TYPE, f"{form[:64]!r} is not read, only {_STRUCTURED_JSON}")
     if value is None:
         raise DecodeError("value", "is null, where a structured event was announced")
-    try:
-        event: Any = from_json(value, allow_inf_nan=False)
-    except ValueError as error:
-        raise DecodeError("value", f"is not JSON: {error}") from None
-    if not isinstance(event, dict):
-        raise DecodeError("value", "is JSON, but not an object")
-    content_type, data = _structured_data(event, value)
-    return _envelope({name: item for name, item in event.items() if item is not None}, content_type, data)
-
-
-def _structured_data(event: dict[str, Any], value: bytes) -> tuple[str | None, bytes | None]:
-    content_type = event.pop("datacontenttype", None)
-    if content_type is not None and not isinstance(content_type, str):
-        raise DecodeError("datacontenttype", "is not a string")
-    encoded = event.pop("data_base64", None)
-    if "data" not in event:
-        return content_type, None if encoded is None else _base64(encoded)
-    data = event.pop("data")
-    if encoded is not None:
-        raise DecodeError("data_base64", "is there beside data: only one may be")
-    if is_json(content_type):
-        return content_type or JSON, _member(value.decode(), "data").encode()
-    if not isinstance(data, str):
-        raise DecodeError("data", f"is neither a string nor data_base64, where {str(content_type)[:64]!r} is announced")
-    return content_type, data.encode()
-
-
-def _base64(text: object) -> bytes:
-    try:
-        if isinstance(text, str):
-            return b64decode(text, validate=True)
-    except ValueError:
-        pass
-    raise DecodeError("data_base64", "is not base64")
-
-
-# Numbers stay text: only the end of a value is wanted, and int() of a long text is slow.
-_scan = JSONDecoder(parse_int=str, parse_float=str).raw_decode
-_SPACE = re.compile(r"[ \t\n\r]*")
-
-
-def _member(text: str, wanted: str) -> str:
-    """The text of one member of a JSON object that is known to be valid: floats keep their digits."""
-    found = ""
-    at = _SPACE.match(text, text.index("{") + 1).end()  # type: ignore[union-attr]
-    while text[at] != "}":
-        name, at = _scan(text, at)
-        at = _SPACE.match(text, _SPACE.match(text, at).end() + 1).end()  # type: ignore[union-attr]
-        _, end = _scan(text, at)
-        if name == wanted:
-            found = text[at:end]
-        at = _SPACE.match(text, end).end()  # type: ignore[union-attr]
-        if text[at] == ",":
-            at = _SPACE.match(text, at + 1).end()  # type: ignore[union-attr]
-    return found
-
-
-def _structured_value(envelope: Envelope, attributes: dict[str, Value]) -> bytes:
-    members: dict[str, object] = {
-        name: value if isinstance(value, bool | int) else canonical(value) for name, value in attributes.items()
-    }
-    if envelope.datacontenttype is not None:
-        _check_text("datacontenttype", envelope.datacontenttype)
-        members["datacontenttype"] = envelope.datacontenttype
-    data = envelope.data
-    if data is None:
-        return to_json(members)
-    if envelope.datacontenttype is not None and is_json(envelope.datacontenttype) and _embeddable(data):
-        return b'%b,"data":%b}' % (to_json(members)[:-1], data)
-    members["data_base64"] = b64encode(data).decode()
-    return to_json(members)
-
-
-def _embeddable(data: bytes) -> bool:
-    """Whether the bytes are one JSON value that a reader of the whole will find unchanged."""
-    if data.strip(b" \t\n\r") != data:
-        return False
-    try:
-        from_json(b"[%b]" % data, allow_inf_nan=False)
-    except ValueError:
-        return False
-    return True
-
-
-# ---- attributes
+    attributes, content_type, data = json_format.read(value)
+    return _envelope(attributes, content_type, data)
 
 
 def _envelope(attributes: dict[str, Any], content_type: str | None, data: bytes | None) -> Envelope:
-    version = attributes.pop("specversion", None)
-    if version != "1.0":
-        reason = "is missing: no CloudEvent" if version is None else f"is {str(version)[:64]!r}, only '1.0' is read"
-        raise DecodeError("specversion", reason)
-    for required in ("id", "source", "type"):
-        if required not in attributes:
-            raise DecodeError(required, "is missing")
-    if content_type is not None:
-        _check_string("datacontenttype", content_type)
+    """Takes the core attributes out; what is left are the extensions."""
     take = attributes.pop
-    for name in ("id", "source", "type", "subject", "time", "dataschema"):
-        if name in attributes:
-            _check_string(name, attributes[name])
-    time_text = take("time", None)
-    time = None if time_text is None else parse_time("time", time_text)
-    envelope = Envelope(
-        take("id"), take("source"), take("type"), take("subject", None), time_text, content_type,
-        take("dataschema", None), attributes, data,
-    )  # fmt: skip
-    envelope._time = time
-    for name, value in attributes.items():
-        attributes[name] = _extension(name, value)
+    version, event_id, source = take("specversion", None), take("id", None), take("source", None)
+    event_type, subject, time_text = take("type", None), take("subject", None), take("time", None)
+    dataschema = take("dataschema", None)
+    if version != "1.0":
+        raise DecodeError("specversion", "is missing" if version is None else f"is {version[:64]!r}, not '1.0'")
+    if not (event_id and source and event_type) or "" in (subject, dataschema, content_type):
+        raise _absent(id=event_id, source=source, type=event_type, subject=subject, dataschema=dataschema)
+    for name in TYPED.intersection(attributes):
+        attributes[name] = typed(name, attributes[name])
+    envelope = Envelope(event_id, source, event_type, subject, time_text, content_type, dataschema, attributes, data)
+    if time_text is not None:
+        envelope._time = parse_time("time", time_text)
     return envelope
 
 
-def _check_string(attribute: str, value: Any) -> None:
-    if not isinstance(value, str):
-        raise DecodeError(attribute, "is not a string")
-    if not value:
-        raise DecodeError(attribute, "is empty")
-    if not value.isprintable() and _NOT_IN_STRINGS.search(value):
-        raise DecodeError(attribute, "holds a control character, or another that is not allowed")
-
-
-def _extension(name: str, value: Any) -> Value:
-    if not _NAME.fullmatch(name) or name == "data":
-        raise DecodeError(name, "is not a name of an attribute: a-z and 0-9 only")
-    if name in INTEGERS and isinstance(value, str):
-        if not _INTEGER.fullmatch(value):
-            raise DecodeError(name, f"{value[:64]!r} is not an Integer")
-        value = int(value)
-    if isinstance(value, str):
-        if not value.isprintable() and _NOT_IN_STRINGS.search(value):
-            raise DecodeError(name, "holds a control character, or another that is not allowed")
-        if name in TIMESTAMPS:
-            parse_time(name, value)
-        return value
-    if not isinstance(value, int):
-        raise DecodeError(name, "is neither string, integer nor boolean")
-    if not -(1 << 31) <= value < 1 << 31:
-        raise DecodeError(name, "is outside the 32 bits of an Integer")
-    return value
-
-
-def _attributes(envelope: Envelope) -> dict[str, Value]:
-    attributes: dict[str, Value] = {"specversion": "1.0"}
+def _absent(**attributes: str | None) -> DecodeError:
     for name in ("id", "source", "type"):
-        attributes[name] = getattr(envelope, name)
-    for name, value in (
-        ("subject", envelope.subject),
-        ("time", envelope.time_text),
-        ("dataschema", envelope.dataschema),
+        if attributes[name] is None:
+            return DecodeError(name, "is missing")
+    return DecodeError(next((name for name, text in attributes.items() if text == ""), "datacontenttype"), "is empty")
+
+
+# ---- writing
+
+
+def _header_texts(envelope: Envelope) -> tuple[list[str], list[str]]:
+    names = ["ce_specversion", "ce_id", "ce_source", "ce_type"]
+    texts = ["1.0", envelope.id, envelope.source, envelope.type]
+    for name, text in (
+        ("ce_subject", envelope.subject),
+        ("ce_time", envelope.time_text),
+        ("ce_dataschema", envelope.dataschema),
+        (_CONTENT_TYPE, envelope.datacontenttype),
     ):
-        if value is not None:
-            attributes[name] = value
-    for name, text in attributes.items():
-        if not text:
-            raise EncodeError(f"{name}: is empty")
-    for name, item in envelope.extensions.items():
-        if name in attributes or name in ("data", "datacontenttype") or not _NAME.fullmatch(name):
-            raise EncodeError(f"{name}: is not a name of an extension: a-z and 0-9 only, no core attribute")
-        attributes[name] = item
-    for name, item in attributes.items():
-        if isinstance(item, str):
-            _check_text(name, item)
-        elif isinstance(item, int) and not -(1 << 31) <= item < 1 << 31:
-            raise EncodeError(f"{name}: {item} is outside the 32 bits of an Integer: send it as text")
-    return attributes
+        if text is not None:
+            names.append(name)
+            texts.append(text)
+    if "" in texts:
+        raise EncodeError(f"{names[texts.index('')].removeprefix('ce_')}: is empty")
+    for name, value in envelope.extensions.items():
+        names.append(_HEADER_OF.get(name) or f"ce_{extension_name(name)}")
+        texts.append(value if type(value) is str else _written(name, value))
+    if envelope.time_text is not None and envelope._time is None:
+        sendable(parse_time, "time", envelope.time_text)
+    return names, texts
 
 
-def _check_text(name: str, text: str) -> None:
-    if not text.isprintable() and _NOT_IN_STRINGS.search(text):
-        raise EncodeError(f"{name}: holds a control character, or another that is not allowed")
+def _written(name: str, value: Value) -> str:
+    return canonical(sendable(integer, name, value) if isinstance(value, int) else value)
+
+
+def _encoded(names: list[str], texts: list[str]) -> list[bytes]:
+    """The texts as bytes, after the check that a reader would make."""
+    joined = "\x00".join(texts).encode(errors="surrogatepass")
+    if not joined.isascii() or len(joined) - len(joined.translate(None, _CONTROLS)) != len(texts) - 1:
+        for name, text in zip(names, texts, strict=True):
+            sendable(string, name.removeprefix("ce_"), text)
+    return joined.split(b"\x00")

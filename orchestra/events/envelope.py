@@ -6,30 +6,38 @@ dead letters and replay never do.
 
 from __future__ import annotations
 
-import re
-from base64 import b64encode
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any, TypedDict, TypeVar, Unpack
 
-from orchestra.errors import DecodeError, EncodeError
+from orchestra.errors import DecodeError
+from orchestra.events.attributes import JSON, Value, canonical, format_time, is_json, parse_time, plain
 from orchestra.events.message import Message, decode_data, encode_data, spec_of
-
-Value = str | int | bool | bytes | datetime
-"""The value of an extension attribute. In binary mode every extension but the known typed ones comes back as text."""
 
 M = TypeVar("M", bound=Message)
 
-JSON = "application/json"
-INTEGERS = frozenset({"replypartition"})
-TIMESTAMPS = frozenset({"expirytime"})
+
+class Attributes(TypedDict, total=False):
+    """What :meth:`Envelope.evolve` can change, extensions apart."""
+
+    id: str
+    source: str
+    type: str
+    subject: str | None
+    time_text: str | None
+    datacontenttype: str | None
+    dataschema: str | None
+    data: bytes | None
+
+
+_ATTRIBUTES = tuple(Attributes.__annotations__)
 
 
 class Envelope:
     """A CloudEvent: attributes, extensions and raw data. Treat it as immutable: ``evolve`` makes a changed copy.
 
     ``time_text`` is the time as it came, digit for digit; ``data`` is None where the event has no data, which is not
-    the same as ``b""`` or JSON null. Two envelopes are equal when their attributes (in canonical text form) and data are.
+    the same as ``b""`` or JSON null. Two envelopes are equal when their attributes (as canonical text) and data are.
     """
 
     __slots__ = (
@@ -102,18 +110,27 @@ class Envelope:
         self._value = made = decode_data(cls, self.data)
         return made
 
-    def evolve(self, *, extensions: Mapping[str, Value | None] | None = None, **attributes: Any) -> Envelope:
-        """A copy with other attributes. ``extensions`` are added to the present ones; None removes one."""
+    def evolve(
+        self, *, extensions: Mapping[str, Value | None] | None = None, **attributes: Unpack[Attributes]
+    ) -> Envelope:
+        """A copy with other attributes. ``extensions`` are added to the present ones; None removes one.
+
+        Raises:
+            EncodeError: an extension of known type has a value of another.
+        """
         merged = dict(self.extensions)
         for name, value in (extensions or {}).items():
             if value is None:
                 merged.pop(name, None)
             else:
-                merged[name] = plain(value)
-        kept = {name: getattr(self, name) for name in _ATTRIBUTES}
-        copy = Envelope(**(kept | attributes), extensions=merged)
+                merged[name] = plain(name, value)
+        kept: dict[str, Any] = {name: getattr(self, name) for name in _ATTRIBUTES}
+        kept.update(attributes)
+        copy = Envelope(**kept, extensions=merged)
         if copy.data is self.data:
             copy._value = self._value
+        if copy.time_text == self.time_text:
+            copy._time = self._time
         return copy
 
     def __eq__(self, other: object) -> bool:
@@ -132,9 +149,6 @@ class Envelope:
         return (*(getattr(self, name) for name in _ATTRIBUTES), extensions)
 
 
-_ATTRIBUTES = ("id", "source", "type", "subject", "time_text", "datacontenttype", "dataschema", "data")
-
-
 def compose(
     message: Message,
     *,
@@ -150,67 +164,11 @@ def compose(
         EncodeError: the message has no JSON form, or a time has no offset.
         DefinitionError: the message's class is abstract.
     """
-    kept = {name: plain(value) for name, value in extensions.items()} if extensions else {}
+    kept: dict[str, Value] = {}
+    if extensions:
+        kept = {name: plain(name, value) for name, value in extensions.items()}
     envelope = Envelope(
         id, source, spec_of(type(message)).type, subject, format_time(time), JSON, None, kept, encode_data(message)
     )
-    envelope._value = message
+    envelope._value, envelope._time = message, time
     return envelope
-
-
-# ---- values
-
-
-def plain(value: Value) -> Value:
-    """A value as an envelope keeps it: a timestamp as its text, so that nothing is lost when it is sent on."""
-    return format_time(value) if isinstance(value, datetime) else value
-
-
-def canonical(value: Value) -> str:
-    """The canonical text form (CloudEvents section 2.4)."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, datetime):
-        return format_time(value)
-    return b64encode(value).decode()
-
-
-def format_time(time: datetime) -> str:
-    """RFC 3339, in UTC. Raises EncodeError for a time without offset."""
-    offset = time.utcoffset()
-    if offset is None:
-        raise EncodeError(f"time: {time!r} has no offset: use an aware datetime")
-    text = (time if not offset else time.astimezone(UTC)).isoformat()
-    return f"{text[:-6]}Z"
-
-
-# fromisoformat takes more than RFC 3339 (week dates, "18:31Z", "+01") and less ("z"): the pattern decides, it reads.
-_RFC3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:([0-9]{2})(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
-)
-
-
-def parse_time(attribute: str, text: str) -> datetime:
-    """The time that an RFC 3339 text names; digits beyond microseconds are cut. Raises DecodeError."""
-    match = _RFC3339.fullmatch(text)
-    if match is not None:
-        try:
-            if match[1] != "60":
-                return datetime.fromisoformat(text.upper())
-            # A leap second is valid RFC 3339; Python's clock has none.
-            return datetime.fromisoformat(f"{text[:17]}59{text[19:]}".upper()) + timedelta(seconds=1)
-        except (ValueError, OverflowError):
-            pass
-    raise DecodeError(attribute, f"{text[:64]!r} is not an RFC 3339 time")
-
-
-def is_json(content_type: str | None) -> bool:
-    """Whether data of this content type is JSON: ``*/json``, ``*/*+json``, or nothing said."""
-    if content_type is None or content_type == JSON:
-        return True
-    media = content_type.partition(";")[0].strip().lower()
-    return media.endswith(("/json", "+json"))

@@ -6,203 +6,57 @@ field names the record's key. Readers are tolerant: unknown fields of the data a
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache, reduce
-from operator import or_
-from types import GenericAlias, NoneType, UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    Generic,
-    Literal,
-    Never,
-    NoReturn,
-    TypeAlias,
-    TypeVar,
-    Union,
-    Unpack,
-    get_args,
-    get_origin,
-)
+from functools import cache
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Never, TypeVar, Unpack
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, SerializeAsAny, ValidationError, create_model
-from pydantic_core import CoreSchema, PydanticSerializationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    PydanticUserError,
+    SerializeAsAny,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
 
 from orchestra.errors import DecodeError, DefinitionError, EncodeError
+from orchestra.events.declaration import ABSTRACT, Declared, MessageSpec, declare, hidden_names, mistake
+from orchestra.events.key import Key
+
+__all__ = [
+    "MAX_DATA_BYTES",
+    "Command",
+    "Done",
+    "Event",
+    "Key",
+    "Message",
+    "MessageSpec",
+    "StepFailed",
+    "StepRefused",
+    "Undo",
+    "decode_data",
+    "encode_data",
+    "record_key",
+    "spec_of",
+]
 
 MAX_DATA_BYTES = 16 * 1024 * 1024
 """Larger data is refused before it is parsed."""
 
-_TYPE = re.compile(r"[!-~]{1,200}")
-_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
-_RESERVED = "orchestra."
 
-
-class _KeyMarker:
-    """Marks the field whose value is the record's key; an empty text is refused."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        schema: Any = handler(source)
-        if schema["type"] == "str":
-            schema["min_length"] = max(1, schema.get("min_length") or 0)
-        made: CoreSchema = schema
-        return made
-
-    def __repr__(self) -> str:
-        return "Key"
-
-
-_KEY = _KeyMarker()
-K = TypeVar("K", str, int)
-Key = Annotated[K, _KEY]
-"""``order_id: Key[str]``: this field, as UTF-8 text, is the record's key. At most one field; str or int; not empty."""
-
-
-EventClass: TypeAlias = "type[Event]"
-CommandClass: TypeAlias = "type[Command[Any, Any]]"
-
-
-@dataclass(frozen=True, slots=True)
-class MessageSpec:
-    """What a message class declares. ``replies`` and ``rejections`` are empty for an event."""
-
-    type: str
-    topic: str | None
-    key_field: str | None
-    replies: tuple[EventClass, ...]
-    rejections: tuple[EventClass, ...]
-    is_command: bool
-    undoes: CommandClass | None
-
-
-# ---- the checks at class creation
-
-
-def _specify(cls: type[Message], type_: str | None, topic: str | None, abstract: bool) -> MessageSpec | None:
-    topic = topic if topic is not None else _inherited_topic(cls)
-    key_field = _key_field(cls)
-    if abstract:
-        return None
-    _check_names(cls, type_, topic)
-    assert type_ is not None
-    if not issubclass(cls, Command):
-        return MessageSpec(type_, topic, key_field, (), (), False, None)
-    replies, rejections = _answers(cls)
-    if topic is None:
-        raise _mistake(cls, "a command needs a topic", "add topic='<service>.commands'")
-    if key_field is None:
-        raise _mistake(cls, "a command needs a key", "mark one field, such as order_id: Key[str]")
-    undone: Any = cls.model_fields["command"].annotation if issubclass(cls, Undo) else None
-    return MessageSpec(type_, topic, key_field, replies, rejections, True, undone)
-
-
-def _inherited_topic(cls: type[Message]) -> str | None:
-    for parent in cls.__mro__[1:]:
-        spec: MessageSpec | None = parent.__dict__.get("__orchestra_spec__")
-        if spec is not None:
-            return spec.topic
-    return None
-
-
-def _check_names(cls: type[Message], type_: str | None, topic: str | None) -> None:
-    if type_ is None:
-        raise _mistake(
-            cls, "the CloudEvents type is missing", "add type='<context>.<entity>.<what>.v1', or abstract=True"
-        )
-    if not _TYPE.fullmatch(type_):
-        raise _mistake(cls, f"type {type_!r} is not a CloudEvents type", "use 1 to 200 visible ASCII characters")
-    if type_.startswith(_RESERVED) and not cls.__module__.startswith(_RESERVED):
-        raise _mistake(cls, f"type {type_!r}: {_RESERVED}* is orchestra's own", "choose another name")
-    if topic is not None and (not _TOPIC.fullmatch(topic) or topic in (".", "..")):
-        raise _mistake(cls, f"topic {topic!r} is not a Kafka topic", "use 1 to 249 of a-z A-Z 0-9 . _ -")
-
-
-def _key_field(cls: type[Message]) -> str | None:
-    keys: list[str] = []
-    for name, field in cls.model_fields.items():
-        if any(isinstance(mark, _KeyMarker) for mark in field.metadata):
-            keys.append(name)
-            if field.annotation not in (str, int):
-                raise _mistake(cls, f"key {name} is a {_name(field.annotation)}", "write Key[str] or Key[int]")
-        elif _holds_marker(field.annotation):
-            raise _mistake(cls, f"key {name} is not always there", "a key is Key[str] or Key[int], not optional")
-    if len(keys) > 1:
-        raise _mistake(cls, f"two keys: {' and '.join(keys)}", "mark one field as Key")
-    return keys[0] if keys else None
-
-
-def _holds_marker(annotation: Any) -> bool:
-    if get_origin(annotation) is Annotated:
-        return any(isinstance(mark, _KeyMarker) for mark in annotation.__metadata__)
-    return any(_holds_marker(part) for part in get_args(annotation))
-
-
-def _answers(cls: type[Message]) -> tuple[tuple[type[Event], ...], tuple[type[Event], ...]]:
-    reply, rejection = _parameters(cls)
-    replies, rejections = tuple(_events(cls, "reply", reply)), tuple(_events(cls, "rejection", rejection))
-    if not replies:
-        raise _mistake(cls, "it has no reply", "write Command[Done, ...] where there is nothing to say")
-    seen: dict[str, type[Event]] = {}
-    for answer in (*replies, *rejections):
-        if (other := seen.setdefault(spec_of(answer).type, answer)) is not answer or (
-            answer in replies and answer in rejections
-        ):
-            names = f"{_name(other)} and {_name(answer)}"
-            raise _mistake(cls, f"{names} have the same type", "the type tells the answers apart: use different events")
-    return replies, rejections
-
-
-def _parameters(cls: type[Message]) -> tuple[Any, Any]:
-    for parent in cls.__mro__:
-        for base in parent.__dict__.get("__orig_bases__", ()):
-            if get_origin(base) is Command:
-                if len(arguments := get_args(base)) == 2:
-                    return arguments[0], arguments[1]
-                raise _mistake(cls, "Command takes two parameters", "write Command[Reply, Rejection], or Never")
-    raise _mistake(
-        cls, "it does not say how it is answered", "write Command[Reply, Rejection], or Command[Reply, Never]"
-    )
-
-
-def _events(cls: type[Message], role: str, parameter: Any) -> Iterator[type[Event]]:
-    if parameter in (Never, NoReturn):
-        return
-    for answer in get_args(parameter) if get_origin(parameter) in (Union, UnionType) else (parameter,):
-        if answer is NoneType or answer is None:
-            raise _mistake(
-                cls, f"its {role} may not be None", "write Never for 'cannot happen', Done for 'nothing to say'"
-            )
-        if not (isinstance(answer, type) and issubclass(answer, Event)):
-            raise _mistake(
-                cls, f"its {role} {_name(answer)} is not an Event", f"define the {role} as an Event, before it"
-            )
-        if answer.__orchestra_spec__ is None:
-            raise _mistake(
-                cls, f"its {role} {_name(answer)} is abstract", f"name an Event that has a type as its {role}"
-            )
-        yield answer
-
-
-def _mistake(cls: type[Message], what: str, remedy: str) -> DefinitionError:
-    return DefinitionError(f"{cls.__module__}.{cls.__qualname__}: {what}; {remedy}")
-
-
-def _name(thing: object) -> str:
-    return getattr(thing, "__qualname__", None) or repr(thing)
-
-
-# ---- the classes
+def _declared(cls: type[Message], type_: str | None, topic: str | None, abstract: bool) -> Declared:
+    # Event and Command are not there yet while they are being made themselves.
+    known = globals()
+    return Declared(cls, type_, topic, abstract, known.get("Event"), known.get("Command"), known.get("Undo"))
 
 
 class Message(BaseModel):
-    """Base of :class:`Event` and :class:`Command`. Not subclassed by users directly."""
+    """Base of :class:`Event` and :class:`Command`; users subclass those."""
 
-    # allow_inf_nan: JSON has no NaN, and pydantic would write it as null. Aliases are for fields such as "json", whose
-    # plain name would hide a method of pydantic.
+    # allow_inf_nan: JSON has no NaN, and pydantic would write it as null. Aliases: a field that would hide a method of
+    # pydantic (json, copy, schema) takes another name, and the alias is what travels.
     model_config = ConfigDict(
         frozen=True,
         extra="ignore",
@@ -214,13 +68,13 @@ class Message(BaseModel):
         val_json_bytes="base64",
     )
 
-    # The one attribute that orchestra adds: any other name could meet a field of the user's.
-    __orchestra_spec__: ClassVar[MessageSpec | None] = None
+    # The one attribute that orchestra adds: any plainer name could meet a field of the user's.
+    __orchestra_spec__: ClassVar[MessageSpec] = ABSTRACT
 
     def __init_subclass__(
         cls,
         *,
-        type: str | None = None,  # noqa: A002  the class keyword that users write
+        type: str | None = None,  # noqa: A002
         topic: str | None = None,
         abstract: bool = False,
         **config: Unpack[ConfigDict],
@@ -229,29 +83,36 @@ class Message(BaseModel):
 
         Args:
             type: the CloudEvents type, such as ``shop.order.placed.v1``.
-            topic: the default topic; inherited. Commands need one, replies do not.
+            topic: the default topic; inherited. A command needs one, a reply does not.
             abstract: True for a class that only shares fields and is never sent.
+            config: pydantic's own, such as ``title``.
         """
         super().__init_subclass__(**config)
+        if hidden := hidden_names(cls):
+            raise mistake(
+                cls,
+                f"field {hidden[0]} would hide a method of pydantic",
+                f'write {hidden[0]}_: ... = Field(alias="{hidden[0]}")',
+            )
 
     @classmethod
     def __pydantic_init_subclass__(
         cls,
         *,
-        type: str | None = None,
+        type: str | None = None,  # noqa: A002
         topic: str | None = None,
         abstract: bool = False,
-        **_: Any,  # noqa: A002
+        **_: Any,
     ) -> None:
-        # Fields are known here, and not yet in __init_subclass__.
-        cls.__orchestra_spec__ = _specify(cls, type, topic, abstract)
+        # Fields are known here, and not yet in __init_subclass__. Runs for parametrised generics too.
+        cls.__orchestra_spec__ = declare(_declared(cls, type, topic, abstract))
 
 
 class Event(Message, abstract=True):
     """Something that happened: ``class OrderPlaced(Event, type="shop.order.placed.v1", topic="shop.orders")``.
 
     Raises:
-        DefinitionError: at class creation, where the declaration cannot work.
+        DefinitionError: at class creation, where the declaration cannot work; names the class and the remedy.
     """
 
 
@@ -264,7 +125,7 @@ if TYPE_CHECKING:
 else:
 
     class _Answers:
-        # No generic to pydantic: Command[X, Y] is an alias that only __orig_bases__ remembers, not one more model a pair.
+        # No generic to pydantic: Command[X, Y] is an alias that only __orig_bases__ remembers, not one more model.
         def __class_getitem__(cls, answers):
             return cls if answers == (Any, Any) else GenericAlias(cls, answers)
 
@@ -276,12 +137,13 @@ class Command(_Answers[R_co, J_co], Message, abstract=True):
     ``Command[Released, Never]`` cannot be rejected. A command has a topic and a key.
 
     Raises:
-        DefinitionError: at class creation, where the declaration cannot work.
+        DefinitionError: at class creation, where the declaration cannot work; names the class and the remedy.
     """
 
 
 C_co = TypeVar("C_co", bound=Command[Any, Any], covariant=True)
 C = TypeVar("C", bound=Command[Any, Any])
+M = TypeVar("M", bound=Message)
 
 
 class Done(Event, type="orchestra.done.v1"):
@@ -289,7 +151,7 @@ class Done(Event, type="orchestra.done.v1"):
 
 
 class StepFailed(Event, type="orchestra.step.failed.v1"):
-    """The runtime's answer for a command that was dead-lettered: whether it was done is unknown; do not wait longer."""
+    """The runtime's answer for a command that was dead-lettered: whether it was done is unknown; wait no longer."""
 
     dead_letter_id: str
     reason: str
@@ -297,7 +159,7 @@ class StepFailed(Event, type="orchestra.step.failed.v1"):
 
 
 class StepRefused(Event, type="orchestra.step.refused.v1"):
-    """The runtime's answer for a command that it did not begin, and never will: proven not done."""
+    """The runtime's answer for a command that it did not begin and never will: proven not done."""
 
     reason: Literal["expired", "barred"]
     note: str = ""
@@ -310,16 +172,19 @@ else:
 
     class _Undoes:
         def __class_getitem__(cls, command):
-            if isinstance(command, TypeVar) or command is Any:
-                return GenericAlias(cls, command)
-            return cls if cls is _Undoes else _undo_class(command)
+            if cls is _Undoes:
+                return cls
+            return GenericAlias(cls, command) if isinstance(command, TypeVar) else _undo_class(command)
 
 
 class Undo(_Undoes[C_co], Command[Done, Never], abstract=True):
-    """The built-in compensation: ``Undo[ReserveItems]`` has the type ``<type of ReserveItems>.undo``, its topic and key."""
+    """The built-in compensation: ``Undo[Reserve]`` has the type ``<type of Reserve>.undo``, and Reserve's topic.
+
+    In JSON, ``reply`` is ``{"type": <CloudEvents type>, "data": {...}}``, or null.
+    """
 
     key: Key[str]
-    """The record key of the action."""
+    """The record key of the action, so that its undo cannot overtake it."""
     effect_id: str
     """Of the action that is to be undone."""
     command: C_co
@@ -330,30 +195,58 @@ class Undo(_Undoes[C_co], Command[Done, Never], abstract=True):
     @classmethod
     def of(cls, command: C, *, effect_id: str, reply: Event | None = None) -> Undo[C]:
         """The undo of a command that was sent under ``effect_id``."""
-        key = record_key(command)
-        assert key is not None  # every command has one
         undo: type[Undo[C]] = _undo_class(type(command))
-        return undo(key=key.decode(), effect_id=effect_id, command=command, reply=reply)
+        return undo(key=(record_key(command) or b"").decode(), effect_id=effect_id, command=command, reply=reply)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Undo[X] is no attribute of any module, so pickle cannot find it by name.
+        # Undo[X] is no attribute of any module: pickle could not find it by its name.
         return _blank_undo, (type(self.command),), self.__getstate__()
+
+
+class _AnswerForm:
+    """How an answer travels inside an undo: with its type beside it, as two answers may look alike."""
+
+    def __init__(self, answers: tuple[type[Event], ...]) -> None:
+        self.answers = answers
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        forms = {spec_of(answer).type: self._form(answer, handler) for answer in self.answers}
+        tagged = core_schema.tagged_union_schema(forms, discriminator="type")
+        given = core_schema.is_instance_schema(self.answers, cls_repr=" | ".join(c.__name__ for c in self.answers))
+        return core_schema.json_or_python_schema(
+            json_schema=tagged,
+            python_schema=core_schema.union_schema([given, tagged]),
+            serialization=core_schema.plain_serializer_function_ser_schema(
+                lambda answer: {"type": spec_of(type(answer)).type, "data": answer}
+            ),
+        )
+
+    @staticmethod
+    def _form(answer: type[Event], handler: GetCoreSchemaHandler) -> CoreSchema:
+        fields = {
+            "type": core_schema.typed_dict_field(core_schema.literal_schema([spec_of(answer).type])),
+            "data": core_schema.typed_dict_field(handler.generate_schema(answer)),
+        }
+        return core_schema.no_info_after_validator_function(
+            lambda form: form["data"], core_schema.typed_dict_schema(fields)
+        )
 
 
 @cache
 def _undo_class(command: Any) -> Any:
-    if not (isinstance(command, type) and issubclass(command, Command)):
-        raise DefinitionError(f"Undo[{_name(command)}]: {_name(command)} is not a command")
+    if not (isinstance(command, type) and issubclass(command, Command)) or issubclass(command, Undo):
+        name = getattr(command, "__qualname__", repr(command))
+        raise DefinitionError(f"Undo[{name}]: {name} is not a command; write Undo[<the command that it undoes>]")
     spec = spec_of(command)
-    reply: Any = reduce(or_, (*spec.replies, None))
+    reply: Any = Annotated[Any, _AnswerForm(spec.replies)]
     return create_model(
-        f"Undo[{command.__name__}]",
+        f"Undo[{command.__qualname__}]",
         __base__=Undo,
         __module__=command.__module__,
         __doc__=f"Undo {command.__name__}.",
         __cls_kwargs__={"type": f"{spec.type}.undo", "topic": spec.topic},
         command=(command, ...),
-        reply=(reply, None),
+        reply=(reply | None, None),
     )
 
 
@@ -366,18 +259,43 @@ def spec_of(cls: type[Message]) -> MessageSpec:
     """What a message class declares.
 
     Raises:
-        DefinitionError: the class is abstract, or names a type that does not exist.
+        DefinitionError: the class is abstract, or a field names a type that does not exist.
     """
+    if not cls.__pydantic_complete__:
+        _complete(cls)
     spec = cls.__orchestra_spec__
-    if spec is None:
-        raise DefinitionError(f"{cls.__qualname__} is no message that can be sent: give it type='...'")
+    if spec.is_abstract:
+        raise mistake(cls, "it is abstract, and cannot be sent or subscribed to", "name a subclass that has a type")
     return spec
 
 
+def _complete(cls: type[Message]) -> None:
+    """Fields that named a class which was not yet there can be read now."""
+    try:
+        cls.model_rebuild()
+    except PydanticUserError as error:
+        raise mistake(
+            cls, f"a field names a type that does not exist: {error.message}", "import or define it"
+        ) from None
+    if not (spec := cls.__orchestra_spec__).is_abstract:
+        cls.__orchestra_spec__ = declare(_declared(cls, spec.type, spec.topic, False))
+
+
 def record_key(message: Message) -> bytes | None:
-    """The record's key: the key field as UTF-8 text. None for an event that declares no key."""
+    """The record's key: the key field as UTF-8 text. None for an event that declares no key.
+
+    Raises:
+        EncodeError: the key is empty, or no text that UTF-8 can write.
+    """
     field = spec_of(type(message)).key_field
-    return None if field is None else str(getattr(message, field)).encode()
+    if field is None:
+        return None
+    try:
+        if key := str(getattr(message, field)).encode():
+            return key
+    except UnicodeEncodeError:
+        pass
+    raise EncodeError(f"{type(message).__qualname__}.{field}: {getattr(message, field)!r:.64} cannot be a record's key")
 
 
 def encode_data(message: Message) -> bytes:
@@ -388,25 +306,22 @@ def encode_data(message: Message) -> bytes:
     """
     try:
         return message.__pydantic_serializer__.to_json(message)
-    except (PydanticSerializationError, ValueError, RecursionError) as error:
+    except (PydanticSerializationError, PydanticUserError, ValueError, RecursionError) as error:
         raise EncodeError(f"data: {type(message).__qualname__} has no JSON form: {error}") from error
 
 
-M = TypeVar("M", bound=Message)
-
-
 def decode_data(cls: type[M], raw: bytes | None) -> M:
-    """The message that these bytes of JSON hold. Absent data is an empty object.
+    """The message that these bytes of JSON hold. Absent data counts as an empty object.
 
     Raises:
-        DecodeError: attribute ``data``; not JSON, nested deeper than 200, too large, or not of this class.
+        DecodeError: ``data`` is not JSON, is nested deeper than 200, is too large, or is not of this class.
     """
     if raw is None:
         raw = b"{}"
     elif len(raw) > MAX_DATA_BYTES:
         raise DecodeError("data", f"{len(raw)} bytes, at most {MAX_DATA_BYTES} are read")
     try:
-        # pydantic-core parses and validates in one pass, and stops at 200 levels: no RecursionError.
+        # Parsed and validated in one pass outside Python, which stops at 200 levels: no RecursionError.
         message: M = cls.__pydantic_validator__.validate_json(raw)
     except ValidationError as error:
         raise DecodeError("data", _reason(cls, error)) from error
