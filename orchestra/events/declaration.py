@@ -122,7 +122,8 @@ def _check_topic(cls: type[Message], topic: str | None) -> None:
 def _checked_type(given: Declared) -> str:
     cls, type_ = given.cls, given.type
     if given.is_event == given.is_command:
-        raise mistake(cls, "it is neither an event nor a command", "subclass Event, or Command[Reply, Rejection]")
+        what = "both an event and a command" if given.is_event else "neither an event nor a command"
+        raise mistake(cls, f"it is {what}", "subclass Event, or Command[Reply, Rejection]")
     if type_ is None:
         raise mistake(
             cls, "the CloudEvents type is missing", 'add type="<context>.<entity>.<what>.v1", or abstract=True'

@@ -58,7 +58,7 @@ def _embeddable(data: bytes) -> bool:
     if data.strip(_SPACES) != data:
         return False
     try:
-        from_json(b"[%b]" % data, allow_inf_nan=False)
+        from_json(data, allow_inf_nan=False)
     except ValueError:
         return False
     return True

@@ -19,7 +19,8 @@ from pydantic import (
     ValidationError,
     create_model,
 )
-from pydantic_core import CoreSchema, PydanticSerializationError, core_schema
+from pydantic.errors import PydanticUndefinedAnnotation
+from pydantic_core import CoreSchema, PydanticSerializationError, core_schema, from_json
 
 from orchestra.errors import DecodeError, DefinitionError, EncodeError
 from orchestra.events.declaration import ABSTRACT, Declared, MessageSpec, declare, hidden_names, mistake
@@ -238,7 +239,8 @@ def _undo_class(command: Any) -> Any:
         name = getattr(command, "__qualname__", repr(command))
         raise DefinitionError(f"Undo[{name}]: {name} is not a command; write Undo[<the command that it undoes>]")
     spec = spec_of(command)
-    reply: Any = Annotated[Any, _AnswerForm(spec.replies)]
+    answer: Any = Annotated[Any, _AnswerForm(spec.replies)]
+    reply: Any = answer | None
     return create_model(
         f"Undo[{command.__qualname__}]",
         __base__=Undo,
@@ -246,7 +248,7 @@ def _undo_class(command: Any) -> Any:
         __doc__=f"Undo {command.__name__}.",
         __cls_kwargs__={"type": f"{spec.type}.undo", "topic": spec.topic},
         command=(command, ...),
-        reply=(reply | None, None),
+        reply=(reply, None),
     )
 
 
@@ -273,7 +275,7 @@ def _complete(cls: type[Message]) -> None:
     """Fields that named a class which was not yet there can be read now."""
     try:
         cls.model_rebuild()
-    except PydanticUserError as error:
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
         raise mistake(
             cls, f"a field names a type that does not exist: {error.message}", "import or define it"
         ) from None
@@ -321,16 +323,25 @@ def decode_data(cls: type[M], raw: bytes | None) -> M:
     elif len(raw) > MAX_DATA_BYTES:
         raise DecodeError("data", f"{len(raw)} bytes, at most {MAX_DATA_BYTES} are read")
     try:
+        if b"NaN" in raw or b"Infinity" in raw:
+            from_json(raw, allow_inf_nan=False)  # no JSON, but validate_json would take them for numbers
         # Parsed and validated in one pass outside Python, which stops at 200 levels: no RecursionError.
         message: M = cls.__pydantic_validator__.validate_json(raw)
     except ValidationError as error:
-        raise DecodeError("data", _reason(cls, error)) from error
+        raise DecodeError("data", _reason(cls, error)) from None
+    except ValueError as error:
+        raise DecodeError("data", f"is not JSON: {error}") from None
+    except PydanticUserError as error:
+        raise mistake(cls, "a field names a type that does not exist", "import or define it") from error
     return message
 
 
 def _reason(cls: type[Message], error: ValidationError) -> str:
-    """One sentence, without the input: it may be secret, and large."""
+    """One sentence, without the input: it may be secret, and large. Of very many mistakes, only the number."""
+    count = error.error_count()
+    if count > 100:
+        return f"not a valid {cls.__qualname__}: {count} values are wrong"
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"not a valid {cls.__qualname__}: {f'{place}: ' if place else ''}{first['msg']}{more}"
+    place = ".".join(str(part) for part in first["loc"])[:100]
+    more = f" (and {count - 1} more)" if count > 1 else ""
+    return f"not a valid {cls.__qualname__}: {f'{place}: ' if place else ''}{first['msg'][:200]}{more}"
