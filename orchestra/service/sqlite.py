@@ -2,8 +2,8 @@
 
 Left to defaults, SQLite under SQLAlchemy and aiosqlite loses updates between concurrent handlers (a transaction takes
 its lock late, after it has read), answers "database is locked", and spends most of its time on the way to the
-connection's thread: every statement makes three or four trips there, about 0.1 ms of CPU each. :func:`sqlite_engine` takes
-the lock first, waits for it, and makes one trip for each statement.
+connection's thread: every statement makes three or four trips there, about 0.1 ms of CPU each. :func:`sqlite_engine`
+takes the lock first, waits for it, and makes one trip for each statement.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def sqlite_engine(
 ) -> AsyncEngine:
     """An engine on a SQLite file, made for handlers that write.
 
-    Each transaction begins with ``BEGIN IMMEDIATE``: it takes the write lock before it reads, so what it read still holds
-    when it writes. The journal is a write-ahead log, so other processes may read meanwhile.
+    Each transaction begins with ``BEGIN IMMEDIATE``: it takes the write lock before it reads, so what it read still
+    holds when it writes. The journal is a write-ahead log, so other processes may read meanwhile.
 
     Args:
         path: the database file; created when it is missing, its folder is not.
         connections: SQLite has one writer at a time. With one connection, handlers wait for it in a fair queue; with
-            more they poll for the file's lock, which costs latency, and helps only those who mostly read. A handler that
-            opens a second session while its first is in a transaction needs two.
+            more they poll for the file's lock, which costs latency, and helps only those who mostly read. A handler
+            that opens a second session while its first is in a transaction needs two.
         busy_timeout: seconds to wait for another process's lock, or for a free connection.
         synchronous: "NORMAL" loses nothing when the process is killed; when the machine loses power, the last moments
             before it may be gone, though they were answered. "FULL" survives that too, for one fsync a transaction.
@@ -78,7 +78,8 @@ async def _connect(path: str, busy_timeout: float, synchronous: str) -> OneTripC
 
     connection = OneTripConnection(open_file, iter_chunk_size=64)
     connection._thread.daemon = True  # a connection that was never closed must not keep the process alive
-    return await connection
+    await connection
+    return connection
 
 
 class OneTripConnection(aiosqlite.Connection):
@@ -97,10 +98,10 @@ class OneTripConnection(aiosqlite.Connection):
     async def run(self, statement: _Statement) -> None:
         """Execute in the connection's thread."""
         statement.begins = self._is_begin_due
-        # Known here from before the trip: when the caller is cancelled, what the thread does meanwhile must be rolled back.
+        # Set before the trip: when the caller is cancelled, what the thread does meanwhile must be rolled back.
         self._is_in_transaction |= self._is_begin_due
         self._is_begin_due = False
-        await self._execute(statement, self._conn)
+        await self._execute(statement, self._conn)  # type: ignore[no-untyped-call]  # private: pinned by a test
 
     async def commit(self) -> None:
         await self._end(super().commit)

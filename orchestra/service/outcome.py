@@ -1,0 +1,145 @@
+"""Which records answer a command, and which does a handler emit? Pure.
+
+Ids are derived from the effect, the handler and the position, so a repeated handler emits the same ids and whoever gets
+them twice can drop the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from orchestra.events.cloudevents import encode
+from orchestra.events.envelope import JSON, Envelope, Value, format_time
+from orchestra.events.message import Event, Message, StepFailed, StepRefused, encode_data, record_key, spec_of
+from orchestra.ids import derived_id
+from orchestra.transport.port import Outgoing
+
+Topics = Callable[[str], str]
+"""Declared topic -> topic on this cluster."""
+
+_COPIED = ("flowid", "effectid")
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """A message that left a handler, in the form that the effect ledger keeps: what is sent again is the same, byte for
+    byte. ``topic`` is as declared; None for a reply that goes nowhere but to ``replyto``."""
+
+    type: str
+    topic: str | None
+    key: bytes | None
+    data: bytes
+
+
+def emitted(message: Message) -> Emitted:
+    """The message in that form.
+
+    Raises:
+        EncodeError: it has no JSON form.
+    """
+    spec = spec_of(type(message))
+    return Emitted(spec.type, spec.topic, record_key(message), encode_data(message))
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What a handler's messages follow from.
+
+    Attributes:
+        event: the handled event.
+        effect_id: of the handling.
+        handler: its name.
+        source: the CloudEvents source of what it emits.
+        at: when the effect happened; the same when it is sent again.
+    """
+
+    event: Envelope
+    effect_id: str
+    handler: str
+    source: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a handler: its outcome, if it answers a command, and what else it emitted, in order."""
+
+    outcome: Emitted | None = None
+    messages: Sequence[Emitted] = ()
+    at: datetime | None = None
+    """When, if that was before now: the ledger knows."""
+
+
+def records(cause: Cause, result: Result, topics: Topics) -> list[Outgoing]:
+    """Everything to publish for a result: the messages, then the answer."""
+    out = [_message(cause, message, position, topics) for position, message in enumerate(result.messages)]
+    if result.outcome is not None:
+        reply_id = derived_id(cause.effect_id, cause.handler, "reply")
+        out.extend(_answer(cause, result.outcome, reply_id, topics))
+    return out
+
+
+def failed(cause: Cause, dead_letter_id: str, reason: str, error: str) -> list[Outgoing]:
+    """The answer for a dead-lettered command: unknown whether done. Empty where nobody waits for one."""
+    event = StepFailed(dead_letter_id=dead_letter_id, reason=reason, error=error[:1024])
+    return _own_answer(cause, event, derived_id(cause.effect_id, cause.handler, "failed", dead_letter_id))
+
+
+def refused(cause: Cause, reason: Literal["expired", "barred"], note: str) -> list[Outgoing]:
+    """The answer for a command that was not begun and never will be. Empty where nobody waits for one."""
+    event = StepRefused(reason=reason, note=note)
+    return _own_answer(cause, event, derived_id(cause.effect_id, cause.handler, "refused"))
+
+
+def _own_answer(cause: Cause, event: Event, answer_id: str) -> list[Outgoing]:
+    extensions = cause.event.extensions
+    if "replyto" not in extensions or "effectid" not in extensions:
+        return []
+    return _answer(cause, emitted(event), answer_id, str)
+
+
+def _message(cause: Cause, message: Emitted, position: int, topics: Topics) -> Outgoing:
+    assert message.topic is not None  # Context.publish and the return check saw to it
+    event_id = derived_id(cause.effect_id, cause.handler, position)
+    return _record(cause, message, event_id, {}, topics(message.topic), message.key, None)
+
+
+def _answer(cause: Cause, answer: Emitted, answer_id: str, topics: Topics) -> list[Outgoing]:
+    """A reply goes to ``replyto`` alone; without it to the reply's own topic; without that, nobody wants it."""
+    command = cause.event
+    reply_to = command.get("replyto")
+    if reply_to is not None:
+        copied = {name: value for name in _COPIED if (value := command.extensions.get(name)) is not None}
+        flow = command.get("flowid")
+        key = answer.key if flow is None else flow.encode()
+        partition = command.extensions.get("replypartition")
+        number = partition if isinstance(partition, int) and partition >= 0 else None
+        return [_record(cause, answer, answer_id, copied, reply_to, key, number)]
+    if answer.topic is not None:
+        return [_record(cause, answer, answer_id, {}, topics(answer.topic), answer.key, None)]
+    return []
+
+
+def _record(
+    cause: Cause,
+    message: Emitted,
+    event_id: str,
+    extensions: dict[str, Value],
+    topic: str,
+    key: bytes | None,
+    partition: int | None,
+) -> Outgoing:
+    event = cause.event
+    extensions["correlationid"] = event.extensions.get("correlationid", event.id)
+    extensions["causationid"] = event.id
+    for name in ("traceparent", "tracestate"):
+        if (value := event.extensions.get(name)) is not None:
+            extensions[name] = value
+    envelope = Envelope(
+        event_id, cause.source, message.type, None, format_time(cause.at), JSON, None, extensions, message.data
+    )
+    headers, value = encode(envelope)
+    return Outgoing(topic, key, value, headers, partition)

@@ -1,0 +1,88 @@
+"""What follows from a failure: another try, a dead letter, or waiting until a dependency is back? Pure."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum, StrEnum
+
+from orchestra.errors import DecodeError, DefinitionError, EncodeError, PermanentError, TransportError
+
+
+class Reason(StrEnum):
+    """Why a record became a dead letter. Stable: operators filter by it."""
+
+    DECODE = "DECODE"
+    """The bytes are no valid event, or its data is not what its type says."""
+    CONTRACT = "CONTRACT"
+    """The handler broke its declaration: a return of the wrong type, an outcome that cannot be encoded."""
+    PERMANENT = "PERMANENT"
+    TRANSIENT = "TRANSIENT"
+    """The tries of the retry policy are spent."""
+    TIMEOUT = "TIMEOUT"
+    """The last try ran out of time."""
+    UNKNOWN_TYPE = "UNKNOWN_TYPE"
+    """No handler for this type on the service's own command topic."""
+    UNDELIVERABLE = "UNDELIVERABLE"
+    """The answer cannot be stored where it must go."""
+
+
+class Course(Enum):
+    """What to do after a failure."""
+
+    DEAD_LETTER = "dead letter"
+    TRY_AGAIN = "try again"
+    WAIT = "wait"
+    """Something that we depend on is down: wait and try again; no attempt is burned and nothing dead-lettered."""
+
+
+def course_of(error: BaseException) -> tuple[Course, Reason]:
+    """What follows from a handler's error, and the reason to give when it ends as a dead letter."""
+    if isinstance(error, DecodeError):
+        return Course.DEAD_LETTER, Reason.DECODE
+    if isinstance(error, DefinitionError | EncodeError):
+        return Course.DEAD_LETTER, Reason.CONTRACT
+    if isinstance(error, PermanentError):
+        return Course.DEAD_LETTER, Reason.PERMANENT
+    if is_infrastructure(error):
+        return Course.WAIT, Reason.TRANSIENT
+    return Course.TRY_AGAIN, Reason.TRANSIENT
+
+
+def is_infrastructure(error: BaseException) -> bool:
+    """Whether the error says that something we depend on is down, and nothing about the record."""
+    if isinstance(error, TransportError):
+        return error.retriable
+    return isinstance(error, ConnectionError) or _is_database_down(error)
+
+
+# SQLite's primary codes for "not now" and "the disk": busy, locked, no memory, read-only, I/O, full, cannot open,
+# protocol. Its code 1 is a mistake in a statement, which sqlite3 calls an OperationalError too: waiting would never end.
+_SQLITE_DOWN = frozenset({5, 6, 7, 8, 10, 13, 14, 15})
+# PostgreSQL: connection, out of resources, operator intervention (shutdown, cannot connect now).
+_POSTGRES_DOWN = ("08", "53", "57P")
+
+
+def _is_database_down(error: BaseException) -> bool:
+    sql = sys.modules.get("sqlalchemy.exc")  # not imported: then no error is one of SQLAlchemy's
+    if sql is None:
+        return False
+    if isinstance(error, sql.TimeoutError):  # no connection became free
+        return True
+    if not isinstance(error, sql.DBAPIError):
+        return False
+    if error.connection_invalidated or isinstance(error, sql.InterfaceError):
+        return True
+    cause = error.orig
+    if (code := getattr(cause, "sqlite_errorcode", None)) is not None:
+        return code & 0xFF in _SQLITE_DOWN
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    if state is not None:
+        return str(state).startswith(_POSTGRES_DOWN)
+    return isinstance(error, sql.OperationalError)
+
+
+def waiting_delay(round_: int, jitter: float) -> float:
+    """Seconds before looking again whether a dependency is back, ``round_`` counting from 1: 0.1 s doubling to 5 s,
+    half of it drawn by chance, so that many waiting ones do not come back at once."""
+    longest: float = min(5.0, 0.1 * 2 ** min(round_ - 1, 16))
+    return longest * (0.5 + jitter / 2)
