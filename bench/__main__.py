@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import raw
+from bench import cost, memory, orders, raw, sagas, takeover
 from bench.bench import Bench
 from bench.figures import Figure
 from bench.hardware import hardware
@@ -26,6 +26,11 @@ Measurement = Callable[[Bench], Awaitable[list[Figure]]]
 MEASUREMENTS: dict[str, Measurement] = {
     "raw": raw.round_trips,
     "floor": raw.floor,
+    "cost": cost.cost,
+    "sagas": sagas.sagas,
+    "orders": orders.orders,
+    "takeover": takeover.takeover,
+    "memory": memory.memory,
 }
 
 

@@ -44,10 +44,10 @@ class Member:
     def cpu_seconds(self) -> float:
         """Processor time used so far, user and system."""
         times = self._process.cpu_times()
-        return times.user + times.system
+        return float(times.user + times.system)
 
     def resident_mb(self) -> float:
-        return self._process.memory_info().rss / 1e6
+        return float(self._process.memory_info().rss) / 1e6
 
     def kill(self) -> None:
         """``kill -9``, and wait until it is gone."""
@@ -84,6 +84,16 @@ class Crew:
     def orchestra(self, name: str, target: str) -> Member:
         """Start ``orchestra run target``, as a user would."""
         return self.run(name, ORCHESTRA, "run", target)
+
+    def create_topics(self, target: str) -> None:
+        """``orchestra topics create target``. Raises RuntimeError with what it said when it fails."""
+        command = [ORCHESTRA, "topics", "create", target]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=60, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command[1:])} failed:\n{done.stderr}{done.stdout}")
+
+    def named(self, name: str) -> Member:
+        return next(member for member in self.members if member.name == name)
 
     def require_running(self) -> None:
         """Raises RuntimeError with the end of its log when a member has ended by itself."""

@@ -94,6 +94,12 @@ async def committed(servers: str, group: str) -> int:
     return sum(max(0, entry.offset) for entry in offsets.values())
 
 
+async def end_of(servers: str, topic: str) -> int:
+    """The sum of the end offsets of a topic: how many records were ever written, compaction aside."""
+    async with reader(servers, topic) as consumer:
+        return sum((await consumer.end_offsets(list(consumer.assignment()))).values())
+
+
 def event(kind: str, number: str, data: bytes, at: str) -> tuple[Headers, bytes]:
     """A CloudEvent in binary mode, written by hand."""
     attributes = {"specversion": "1.0", "id": number, "source": "/bench", "type": kind, "time": at}
