@@ -49,23 +49,23 @@ class Third(Command[Done, Never], type="bench.step.third.v1", topic="bench.comma
 class ThreeSteps(Saga, name="three-steps", version=1):
     """Three commands, each answered at once."""
 
-    started = starts_on(Started)
+    begin = starts_on(Started)
 
     @step(undo=Undo, timeout=WAIT)
     def first(self) -> First:
-        return First(run=self.started.run)
+        return First(run=self.begin.run)
 
     @step(first, undo=Undo, timeout=WAIT)
     def second(self, done: Done) -> Second:
-        return Second(run=self.started.run)
+        return Second(run=self.begin.run)
 
     @pivot(second, timeout=WAIT)
     def third(self, done: Done) -> Third:
-        return Third(run=self.started.run)
+        return Third(run=self.begin.run)
 
     @on_completed(third)
     def finish(self, done: Done) -> Finished:
-        return Finished(run=self.started.run)
+        return Finished(run=self.begin.run)
 
 
 participants = Service("participants")
