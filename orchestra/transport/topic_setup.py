@@ -1,0 +1,37 @@
+"""How does a process make sure, before it starts, that its topics are there and as they must be?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from orchestra.errors import TopicError
+from orchestra.settings import Settings
+from orchestra.transport.port import Topics, TopicSpec
+from orchestra.transport.topic_check import Problem, check, explain
+
+log = logging.getLogger("orchestra")
+
+
+async def find_problems(topics: Topics, needed: Sequence[TopicSpec], settings: Settings) -> list[Problem]:
+    """What is wrong with the needed topics on this cluster. Raises UnreachableError."""
+    states = await topics.describe([spec.name for spec in needed])
+    return check(needed, states, partitions=settings.partitions)
+
+
+async def ensure_topics(topics: Topics, needed: Sequence[TopicSpec], settings: Settings) -> None:
+    """Return when every needed topic is there and as it must be. Creates the missing ones where the settings allow it,
+    but nothing as long as something else is wrong.
+
+    Raises:
+        TopicError: lists every problem at once, each with its remedy.
+        UnreachableError: no broker answered.
+    """
+    problems = await find_problems(topics, needed, settings)
+    missing = {problem.topic for problem in problems if problem.kind == "missing"}
+    if missing and settings.may_create_topics and len(missing) == len(problems):
+        log.info("creating %d topics: %s", len(missing), ", ".join(sorted(missing)))
+        await topics.create([spec for spec in needed if spec.name in missing])
+        problems = await find_problems(topics, needed, settings)
+    if problems:
+        raise TopicError(explain(problems, len(needed)))
