@@ -62,8 +62,6 @@ class Message(BaseModel):
         frozen=True,
         extra="ignore",
         allow_inf_nan=False,
-        validate_by_name=True,
-        validate_by_alias=True,
         serialize_by_alias=True,
         ser_json_bytes="base64",
         val_json_bytes="base64",

@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import Any, Literal
 from urllib.parse import quote
 
+from pydantic import PydanticUserError
+
 from orchestra.events.declaration import mistake
 from orchestra.events.message import Message, spec_of
 
@@ -47,8 +49,8 @@ def schema_of(cls: type[Message]) -> dict[str, Any]:
     spec = spec_of(cls)
     try:
         schema = cls.model_json_schema()
-    except ValueError as error:
-        raise mistake(cls, f"it has no JSON Schema: {error}", "use types that JSON can express") from error
+    except PydanticUserError as error:
+        raise mistake(cls, f"it has no JSON Schema: {error.message}", "use types that JSON can express") from error
     facts: dict[str, object] = {"topic": spec.topic, "key": _wire_name(cls, spec.key_field)}
     if spec.is_command:
         facts["replies"] = [spec_of(answer).type for answer in spec.replies]

@@ -122,6 +122,7 @@ def test_integer_has_32_bits() -> None:
 
 def test_integer_extension_is_read_from_its_canonical_text_only() -> None:
     assert [typed("replypartition", text) for text in ("0", "7", "-7", 7)] == [0, 7, -7, 7]
+    wrong: object
     for wrong in ("", "07", "+7", "7.0", " 7", "7 ", "٧", "-0", "4294967296", "9" * 5000, 7.0, True, None, []):
         with pytest.raises(DecodeError) as caught:
             typed("replypartition", wrong)
