@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from orchestra.events.attributes import JSON, Value, format_time
 from orchestra.events.cloudevents import encode
-from orchestra.events.envelope import JSON, Envelope, Value, format_time
+from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, StepFailed, StepRefused, encode_data, record_key, spec_of
 from orchestra.ids import derived_id
 from orchestra.transport.port import Outgoing

@@ -55,8 +55,8 @@ def is_infrastructure(error: BaseException) -> bool:
     return isinstance(error, ConnectionError) or _is_database_down(error)
 
 
-# SQLite's primary codes for "not now" and "the disk": busy, locked, no memory, read-only, I/O, full, cannot open,
-# protocol. Its code 1 is a mistake in a statement, which sqlite3 calls an OperationalError too: waiting would never end.
+# SQLite's primary codes for "not now" and "the disk": busy, locked, no memory, read-only, I/O, full, cannot open and
+# protocol. Its code 1 is a mistake in a statement, an OperationalError to sqlite3 too: waiting for it would never end.
 _SQLITE_DOWN = frozenset({5, 6, 7, 8, 10, 13, 14, 15})
 # PostgreSQL: connection, out of resources, operator intervention (shutdown, cannot connect now).
 _POSTGRES_DOWN = ("08", "53", "57P")

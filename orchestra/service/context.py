@@ -1,0 +1,177 @@
+"""What does a handler get beside its message?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from orchestra.clock import Clock
+from orchestra.errors import DefinitionError
+from orchestra.events.envelope import Envelope
+from orchestra.events.message import Command, Event, Message, spec_of
+from orchestra.ids import derived_id
+from orchestra.service.outcome import Emitted, emitted
+from orchestra.transport.port import Record
+
+if TYPE_CHECKING:
+    from orchestra.service.effect import Effect, EventEffect, Handling, Types
+    from orchestra.service.ledger import Session
+
+R = TypeVar("R", bound=Event)
+J = TypeVar("J", bound=Event)
+
+_log = logging.getLogger("orchestra.handler")
+
+
+class Context:
+    """One attempt at handling one event.
+
+    Attributes:
+        event: the event's envelope: its attributes, and raw data.
+        attempt: which try this is, from 1. Waiting for a dependency that is down starts none.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_effect_id",
+        "_handler",
+        "_handling",
+        "_is_command",
+        "_messages",
+        "_record",
+        "_types",
+        "_until",
+        "attempt",
+        "event",
+    )
+
+    def __init__(
+        self,
+        event: Envelope,
+        record: Record,
+        handler: str,
+        is_command: bool,
+        types: Types,
+        clock: Clock,
+        attempt: int = 1,
+        until: float | None = None,
+    ) -> None:
+        self.event = event
+        self.attempt = attempt
+        self._record = record
+        self._handler = handler
+        self._is_command = is_command
+        self._types = types
+        self._clock = clock
+        self._until = until
+        # The rest is made when it is asked for: most handlers ask for little, and every record has a context.
+        self._effect_id: str | None = None
+        self._messages: list[Emitted] | None = None
+        self._handling: Handling | None = None
+
+    @property
+    def effect_id(self) -> str:
+        """What makes this effect the same on every delivery and retry: the idempotency key.
+
+        A command's own ``effectid``; else derived from the event's source and id, and for events from the handler's
+        name too, because several may handle one.
+        """
+        if self._effect_id is None:
+            self._effect_id = effect_id_of(self.event, self._handler, is_command=self._is_command)
+        return self._effect_id
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether this is history that is being handled again."""
+        return self._record.header("orchestra-replay-id") is not None
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When this attempt is cancelled; None where the handler has no timeout."""
+        if self._until is None:
+            return None
+        return self._clock.now() + timedelta(seconds=self._until - self._clock.elapsed())
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry handler, event_id, effect_id, correlation_id, attempt and the record's position."""
+        record = self._record
+        return logging.LoggerAdapter(
+            _log,
+            {
+                "handler": self._handler,
+                "event_id": self.event.id,
+                "effect_id": self.effect_id,
+                "correlation_id": self.event.get("correlationid") or self.event.id,
+                "attempt": self.attempt,
+                "topic": record.topic,
+                "partition": record.partition,
+                "offset": record.offset,
+            },
+        )
+
+    def publish(self, message: Message) -> None:
+        """Emit an event or a command, to its class's topic, once the handler has returned well.
+
+        Within an effect it is stored with it and sent again on a repeat; after the effect's end it is too late.
+
+        Raises:
+            DefinitionError: the class has no topic, or the effect has ended.
+            EncodeError: the message has no JSON form.
+        """
+        if spec_of(type(message)).topic is None:
+            name = type(message).__qualname__
+            raise DefinitionError(f"ctx.publish({name}): {name} has no topic; give the class topic='...'")
+        if self._handling is not None and self._handling.settled is not None:
+            raise DefinitionError("ctx.publish(): the effect has ended, so a crash could lose this; publish within it")
+        self.messages.append(emitted(message))
+
+    @property
+    def messages(self) -> list[Emitted]:
+        """What was emitted so far."""
+        if self._messages is None:
+            self._messages = []
+        return self._messages
+
+    @property
+    def handling(self) -> Handling | None:
+        """What the effect gave back, where there was one."""
+        return self._handling
+
+    @overload
+    def effect(self, session: Session, message: Command[R, J]) -> Effect[R | J]: ...
+    @overload
+    def effect(self, session: Session, message: Event) -> EventEffect: ...
+    def effect(self, session: Session, message: Any) -> Any:
+        """The effect ledger: ``async with ctx.effect(session, command) as effect``.
+
+        The effect's row is inserted first, in the transaction that the block owns, and the block's end commits it with
+        everything else done in the session. An exception, or leaving without ``effect.done(...)``, rolls all of it
+        back. Delivered again, or twice at once, the block finds ``effect.outcome`` set. A command whose compensation
+        came first never enters: it is refused.
+
+        Args:
+            session: an AsyncSession or AsyncConnection that is not in a transaction.
+            message: the handler's message.
+
+        Raises:
+            ImportError: SQLAlchemy is not installed; says how.
+        """
+        from orchestra.service.effect import Effect, EventEffect, Handling
+
+        handling = self._handling
+        if handling is None:
+            handling = self._handling = Handling(
+                self.effect_id, self._handler, self._types, self._clock.now, self.messages
+            )
+        make: Callable[..., Any] = Effect if isinstance(message, Command) else EventEffect
+        return make(session, message, handling)
+
+
+def effect_id_of(event: Envelope, handler: str, *, is_command: bool) -> str:
+    """See :attr:`Context.effect_id`."""
+    if not is_command:
+        return derived_id(event.source, event.id, handler)
+    return event.get("effectid") or derived_id(event.source, event.id)

@@ -1,0 +1,169 @@
+"""What does ``async with ctx.effect(session, command) as effect`` do? An effect that happens once, asked for twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from orchestra.errors import DecodeError, DefinitionError, PermanentError
+from orchestra.events.message import Command, Event, Message, Undo, decode_data
+from orchestra.service.ledger import Entry, Session, State, find, store, take, whole_millis
+from orchestra.service.outcome import Emitted, emitted
+from orchestra.service.signals import Refused
+
+O_co = TypeVar("O_co", bound=Event, covariant=True)
+O_contra = TypeVar("O_contra", bound=Event, contravariant=True)
+O = TypeVar("O", bound=Event)  # noqa: E741
+
+Types = Mapping[str, type[Event]]
+"""Type -> class of every outcome that the service can give."""
+
+
+@dataclass(slots=True)
+class Handling:
+    """What an effect needs to know of its handling, and gives back to it.
+
+    Attributes:
+        messages: what the handler emitted so far; on a repeat replaced by what it emitted then.
+        settled: the entry to answer from, once the effect is committed or found.
+    """
+
+    effect_id: str
+    handler: str
+    types: Types
+    now: Callable[[], datetime]
+    messages: list[Emitted]
+    settled: Entry | None = None
+    is_used: bool = False
+
+
+class Effect(Generic[O]):
+    """The effect of one command, within its transaction.
+
+    Attributes:
+        outcome: how it ended, if it was done before: return it, and do nothing. None: do it now, and return what
+            ``done`` returns.
+        action: in a compensation, the outcome of the action that it undoes. None: the action was not done, and from
+            now on never will be.
+        is_repeat: whether it was done before.
+    """
+
+    def __init__(self, session: Session, message: Message, handling: Handling) -> None:
+        self._session = session
+        self._message = message
+        self._handling = handling
+        self._done: Emitted | None = None
+        self._is_done = False
+        self._at = whole_millis(handling.now())
+        self.outcome: O | None = None
+        self.action: Event | None = None
+        self.is_repeat = False
+
+    def done(self, outcome: O) -> O:
+        """Say how it ended: a reply or a rejection. Stored with the effect when the block is left; returned unchanged.
+
+        Raises:
+            EncodeError: the outcome has no JSON form.
+        """
+        self._finish(outcome)
+        return outcome
+
+    def _finish(self, outcome: Event | None) -> None:
+        if self.is_repeat:
+            raise DefinitionError("effect.done(): it was done before; return effect.outcome and do nothing")
+        self._done = None if outcome is None else emitted(outcome)
+        self._is_done = True
+
+    async def __aenter__(self) -> Self:
+        handling = self._handling
+        if handling.is_used:
+            raise DefinitionError(f"{handling.handler}: one call has one effect; enter ctx.effect once")
+        handling.is_used = True
+        if self._session.in_transaction():
+            raise DefinitionError(
+                f"{handling.handler}: the session is in a transaction already; enter ctx.effect before using it"
+            )
+        try:
+            await self._enter()
+        except BaseException:
+            await self._session.rollback()
+            raise
+        return self
+
+    async def _enter(self) -> None:
+        handling = self._handling
+        known = await take(self._session, handling.effect_id, State.OPEN, handling.handler, self._at)
+        if known is None:
+            if (action := action_of(handling.effect_id, self._message)) is not None:
+                self.action = self._outcome_of(await self._bar(action))
+            return
+        await self._session.rollback()  # nothing to do: let others have the lock
+        if known.state is not State.DONE:
+            raise Refused("expired" if known.state is State.EXPIRED else "barred")
+        self.is_repeat = True
+        self.outcome = self._outcome_of(known)
+        handling.messages[:] = known.messages
+        handling.settled = known
+
+    async def _bar(self, action: str) -> Entry | None:
+        """The action's entry; where there is none, one that keeps it from ever happening."""
+        found = await find(self._session, action)  # it is there nearly always: look before writing
+        return found or await take(self._session, action, State.BARRED, self._handling.handler, self._at)
+
+    def _outcome_of(self, entry: Entry | None) -> Any:
+        if entry is None or entry.outcome is None or entry.state is not State.DONE:
+            return None
+        cls = self._handling.types.get(entry.outcome.type)
+        if cls is None:
+            raise DecodeError("type", f"the ledger holds a {entry.outcome.type!r}, which this service does not know")
+        return decode_data(cls, entry.outcome.data)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        session = self._session
+        if self.is_repeat or error is not None or not self._is_done:
+            if session.in_transaction():
+                await session.rollback()
+            if error is None and not self.is_repeat:
+                raise PermanentError(f"{self._handling.handler} left its effect without effect.done(...)")
+            return
+        handling = self._handling
+        await store(session, handling.effect_id, self._done, handling.messages)
+        await session.commit()
+        handling.settled = Entry(State.DONE, self._at, self._done, tuple(handling.messages))
+
+
+class EventEffect(Effect[Event]):
+    """The effect of an event: nobody waits for an outcome, so there may be none."""
+
+    def done(self, outcome: O | None = None) -> O | None:  # type: ignore[override]
+        """Say that it is done. An event given here is emitted, also when the effect is repeated; returned unchanged."""
+        self._finish(outcome)
+        return outcome
+
+
+async def refuse_expired(session: Session, effect_id: str, handler: str, at: datetime) -> Entry | None:
+    """The entry of a command that came too late. None: it was never begun, and is shut from now on."""
+    try:
+        found = await take(session, effect_id, State.EXPIRED, handler, at)
+        if found is None:
+            await session.commit()
+        return found
+    finally:
+        if session.in_transaction():
+            await session.rollback()
+
+
+def action_of(effect_id: str, message: Message) -> str | None:
+    """The effect id of the action that this command undoes, or None where it undoes none."""
+    if isinstance(message, Undo):
+        return message.effect_id
+    if isinstance(message, Command):
+        parts = effect_id.rsplit("/", 2)  # <instance>/<run>/<step>, phase, iteration
+        if len(parts) == 3 and parts[1] == "undo":
+            return f"{parts[0]}/action/{parts[2]}"
+    return None
