@@ -350,3 +350,26 @@ def test_undo_of_what_is_no_command_is_a_definition_error() -> None:
 def test_very_many_mistakes_are_counted_and_not_listed() -> None:
     with pytest.raises(DecodeError, match="100001 values are wrong"):
         decode_data(Reserved, b'{"bins":[' + b",".join([b'"x"'] * 100_000) + b"]}")
+
+
+class NamedLater(Command[Done, Never], type="test.named-later.v1", topic="test"):
+    number: "Key[Number]"
+
+
+class StillUnknown(Event, type="test.still-unknown.v1"):
+    thing: "Nothing"  # type: ignore[name-defined]  # noqa: F821
+
+
+Number = int
+
+
+def test_key_of_a_type_that_is_defined_later_is_found_when_it_is_needed() -> None:
+    assert spec_of(NamedLater).key_field == "number"
+    assert record_key(NamedLater(number=7)) == b"7"
+
+
+def test_type_that_never_comes_is_a_definition_error_wherever_it_is_met() -> None:
+    with pytest.raises(DefinitionError, match=r"StillUnknown.*does not exist"):
+        spec_of(StillUnknown)
+    with pytest.raises(DefinitionError, match=r"StillUnknown.*does not exist"):
+        decode_data(StillUnknown, b"{}")
