@@ -11,7 +11,7 @@ from orchestra.flows.effect import Effect, EffectStatus
 from orchestra.flows.failure import Cause
 from orchestra.flows.graph import Kind, StepNode
 from orchestra.flows.instance import Recorded
-from orchestra.flows.step_state import StepState
+from orchestra.flows.step_state import StepState, undo_of
 from orchestra.flows.timer import due_again, is_alert_due
 
 
@@ -76,7 +76,7 @@ def _replied_late(node: StepNode, state: StepState, event: Envelope, reply: Even
 
 
 def _append_undo(node: StepNode, state: StepState, draft: Draft) -> None:
-    state.undo = Effect()
+    state.undo = undo_of(state)
     draft.note("undo.planned", node.name, note="appended: its action was done after all")
     if draft.instance.status is Status.COMPENSATED:
         draft.instance.status = Status.COMPENSATING

@@ -17,7 +17,7 @@ from orchestra.flows.draft import Draft, checked
 from orchestra.flows.effect import Effect, EffectStatus, answer_class
 from orchestra.flows.graph import Graph, StepNode, UndoPart
 from orchestra.flows.instance import Instance, Undoing
-from orchestra.flows.step_state import StepState
+from orchestra.flows.step_state import StepState, undo_of
 from orchestra.flows.timer import due_again
 
 
@@ -35,7 +35,7 @@ def plan(node: StepNode, state: StepState, draft: Draft) -> None:
     """Whatever was done, or may have been, and can be undone, is."""
     maybe_done = state.action.status in (EffectStatus.DONE, EffectStatus.UNKNOWN)
     if node.undo is not None and state.undo is None and maybe_done:
-        state.undo = Effect()
+        state.undo = undo_of(state)
         draft.note("undo.planned", node.name, note=f"its action is {state.action.status}")
 
 

@@ -27,6 +27,11 @@ _UNDOING = {
 }
 
 
+def undo_of(state: StepState) -> Effect:
+    """A planned undo. A service's ledger finds the action by the undo's effect id: only the phase differs."""
+    return Effect(iteration=state.action.iteration)
+
+
 @dataclass(slots=True)
 class StepState:
     """A step that has begun: its action, and its undo once that is planned."""
