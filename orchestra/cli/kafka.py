@@ -10,7 +10,9 @@ import typer
 if TYPE_CHECKING:
     from orchestra.testing.kafka_cluster import KafkaCluster
 
-app = typer.Typer(help="A real Apache Kafka on this machine: no Docker, Java or Maven needed.", no_args_is_help=True)
+app = typer.Typer(
+    help="A real Apache Kafka on this machine, without Docker.", no_args_is_help=True, rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Option(help="Several clusters may run side by side, each under its name.")]
 Brokers = Annotated[

@@ -4,42 +4,74 @@ A command lives in ``orchestra/cli/<command>.py`` and is registered here, in one
 what costs nothing (typer, the standard library) and the rest inside its functions: ``orchestra --help`` imports every
 module of this package, and must not wait for aiokafka, pydantic or a user's application.
 
-Exit codes: 0 done; 1 it did not work, and the text on stderr says why; 2 the command line is wrong. A command raises
-the :class:`~orchestra.errors.OrchestraError` it meets: it is printed here, without a traceback.
+A command raises the :class:`~orchestra.errors.OrchestraError` it meets: ``failure`` says how it is shown here, and the
+exit codes.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import traceback
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from orchestra.cli import kafka
+from orchestra.cli import kafka, schema
+from orchestra.cli.failure import exit_code, explain
 from orchestra.errors import OrchestraError
+
+_DEBUG = "--debug"
 
 
 class _Commands(TyperGroup):
     """The commands; an error that orchestra raised on purpose is a sentence for a person."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # People add it to the end of the command that failed.
+        asked = [_DEBUG] if _DEBUG in args else []
+        return super().parse_args(ctx, asked + [word for word in args if word != _DEBUG])
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except OrchestraError as error:
-            typer.secho(f"orchestra: {error}", err=True, fg="red")
-            raise typer.Exit(1) from error
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            typer.secho(f"orchestra: {explain(error)}", err=True, fg="red")
+            raise typer.Exit(exit_code(error)) from error
 
 
 app = typer.Typer(
     name="orchestra",
     cls=_Commands,
-    help="Event handlers, sagas and replay on nothing but Kafka.",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # rich's help costs three times the time
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"orchestra {version('orchestra')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error too.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it and exit.")
+    ] = False,
+) -> None:
+    """Event handlers, sagas and replay on nothing but Kafka."""
+
 
 # A group of commands: ``orchestra kafka up``.
 app.add_typer(kafka.app, name="kafka")
+app.add_typer(schema.app, name="schema")
 
 # A single command is a plain function: app.command("run")(run.run)

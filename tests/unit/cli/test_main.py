@@ -25,3 +25,18 @@ def test_an_error_that_orchestra_raised_is_a_sentence_and_exit_code_1() -> None:
 
 def test_a_wrong_command_line_is_exit_code_2() -> None:
     assert CliRunner().invoke(app, ["kafka", "up", "--brokers", "0"]).exit_code == 2
+
+
+def test_a_traceback_is_shown_only_when_asked_for_also_at_the_end_of_the_line() -> None:
+    words = ["kafka", "status", "--name", "../elsewhere"]
+
+    assert "Traceback" not in CliRunner().invoke(app, words).stderr
+    assert "Traceback" in CliRunner().invoke(app, [*words, "--debug"]).stderr
+
+
+def test_help_takes_no_longer_than_a_blink() -> None:
+    command = [sys.executable, "-X", "importtime", "-c", "import orchestra.cli.main"]
+
+    loaded = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+
+    assert "rich" not in {line.rpartition("|")[2].strip().partition(".")[0] for line in loaded.splitlines()}
