@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from orchestra.errors import DecodeError
-from orchestra.events.attributes import TYPED, Value
+from orchestra.events.attributes import CORE, TYPED, Value
 from orchestra.events.cloudevents import Headers, Mode, decode, encode, peek_type
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Event, Key, decode_data, encode_data, record_key
@@ -21,7 +21,7 @@ _forbidden = {*map(chr, range(0x20)), *map(chr, range(0x7F, 0xA0)), *map(chr, ra
 _forbidden |= {chr(plane << 16 | low) for plane in range(17) for low in (0xFFFE, 0xFFFF)}
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=_forbidden), min_size=1, max_size=12)
 names = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=20).filter(
-    lambda name: name not in {"id", "source", "type", "subject", "time", "data", "specversion", "dataschema"} | TYPED
+    lambda name: name not in {*CORE, *TYPED, "data"}
 )
 times = st.one_of(
     st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30)).map(lambda at: at.isoformat() + "Z"),  # noqa: DTZ001
