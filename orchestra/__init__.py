@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     )
     from orchestra.events.envelope import Envelope
     from orchestra.events.message import Command, Done, Event, Key, StepFailed, StepRefused, Undo
+    from orchestra.flows.failure import Failure
+    from orchestra.flows.saga import Flow, Saga, definition_of, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.retry import Retry
     from orchestra.settings import Security, Settings
 
@@ -36,11 +38,14 @@ __all__ = [
     "EncodeError",
     "Envelope",
     "Event",
+    "Failure",
+    "Flow",
     "Key",
     "OrchestraError",
     "OutcomeUnknownError",
     "PermanentError",
     "Retry",
+    "Saga",
     "Security",
     "Settings",
     "SettingsError",
@@ -51,6 +56,12 @@ __all__ = [
     "TransportError",
     "Undo",
     "UnreachableError",
+    "definition_of",
+    "on_compensated",
+    "on_completed",
+    "pivot",
+    "starts_on",
+    "step",
 ]
 
 _HOMES = {
@@ -70,6 +81,17 @@ _HOMES = {
     ),
     "events.envelope": ("Envelope",),
     "events.message": ("Command", "Done", "Event", "Key", "StepFailed", "StepRefused", "Undo"),
+    "flows.failure": ("Failure",),
+    "flows.saga": (
+        "Flow",
+        "Saga",
+        "definition_of",
+        "on_compensated",
+        "on_completed",
+        "pivot",
+        "starts_on",
+        "step",
+    ),
     "retry": ("Retry",),
     "settings": ("Security", "Settings"),
 }

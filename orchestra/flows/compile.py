@@ -280,7 +280,13 @@ def _returned(place: str, make: Callable[..., Any], wanted: type) -> list[type[A
 
 
 def _can_be_sent(one: object, wanted: type) -> bool:
-    return isinstance(one, type) and issubclass(one, wanted) and getattr(one, "__orchestra_spec__", None) is not None
+    if not (isinstance(one, type) and issubclass(one, wanted) and issubclass(one, Message)):
+        return False
+    try:
+        spec_of(one)
+    except DefinitionError:  # abstract
+        return False
+    return True
 
 
 def _alternatives(annotation: object, *, unpack: bool) -> Iterator[Any]:

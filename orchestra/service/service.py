@@ -21,7 +21,7 @@ M = TypeVar("M")
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Event)
 J = TypeVar("J", bound=Event)
-A = TypeVar("A", covariant=True)  # noqa: PLC0105
+A = TypeVar("A", covariant=True)
 G = TypeVar("G", bound=Callable[..., AsyncIterator[Any]])
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
