@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from orchestra.errors import DefinitionError
-from orchestra.events.envelope import Value, compose
+from orchestra.events.attributes import Value
+from orchestra.events.envelope import compose
 from orchestra.events.message import Command, Event, Message, record_key, spec_of
 from orchestra.flows.decision import Alert, Emission, JournalLine, Status, effect_id
 from orchestra.flows.effect import Effect, Phase

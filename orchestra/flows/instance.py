@@ -12,7 +12,8 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeVar, cast
 
 from orchestra.errors import DecodeError
-from orchestra.events.envelope import Envelope, canonical
+from orchestra.events.attributes import canonical
+from orchestra.events.envelope import Envelope
 from orchestra.events.message import Message, decode_data
 from orchestra.flows.decision import Json, Status
 from orchestra.flows.failure import Cause
