@@ -25,13 +25,18 @@ if TYPE_CHECKING:
     from orchestra.events.envelope import Envelope
     from orchestra.events.message import Command, Done, Event, Key, StepFailed, StepRefused, Undo
     from orchestra.flows.failure import Failure
-    from orchestra.flows.saga import Flow, Saga, definition_of, on_compensated, on_completed, pivot, starts_on, step
+    from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.retry import Retry
+    from orchestra.service.context import Context
+    from orchestra.service.ledger import create_tables as create_ledger_tables, prune as prune_ledger
+    from orchestra.service.service import Service
+    from orchestra.service.sqlite import sqlite_engine
     from orchestra.settings import Security, Settings
 
 __all__ = [
     "AccessDeniedError",
     "Command",
+    "Context",
     "DecodeError",
     "DefinitionError",
     "Done",
@@ -47,6 +52,7 @@ __all__ = [
     "Retry",
     "Saga",
     "Security",
+    "Service",
     "Settings",
     "SettingsError",
     "StepFailed",
@@ -56,16 +62,18 @@ __all__ = [
     "TransportError",
     "Undo",
     "UnreachableError",
-    "definition_of",
+    "create_ledger_tables",
     "on_compensated",
     "on_completed",
     "pivot",
+    "prune_ledger",
+    "sqlite_engine",
     "starts_on",
     "step",
 ]
 
 _HOMES = {
-    "errors": (
+    "orchestra.errors": (
         "AccessDeniedError",
         "DecodeError",
         "DefinitionError",
@@ -79,23 +87,42 @@ _HOMES = {
         "TransportError",
         "UnreachableError",
     ),
-    "events.envelope": ("Envelope",),
-    "events.message": ("Command", "Done", "Event", "Key", "StepFailed", "StepRefused", "Undo"),
-    "flows.failure": ("Failure",),
-    "flows.saga": (
+    "orchestra.events.envelope": ("Envelope",),
+    "orchestra.events.message": (
+        "Command",
+        "Done",
+        "Event",
+        "Key",
+        "StepFailed",
+        "StepRefused",
+        "Undo",
+    ),
+    "orchestra.flows.failure": ("Failure",),
+    "orchestra.flows.saga": (
         "Flow",
         "Saga",
-        "definition_of",
         "on_compensated",
         "on_completed",
         "pivot",
         "starts_on",
         "step",
     ),
-    "retry": ("Retry",),
-    "settings": ("Security", "Settings"),
+    "orchestra.retry": ("Retry",),
+    "orchestra.service.context": ("Context",),
+    "orchestra.service.ledger": (
+        "create_ledger_tables",
+        "prune_ledger",
+    ),
+    "orchestra.service.service": ("Service",),
+    "orchestra.service.sqlite": ("sqlite_engine",),
+    "orchestra.settings": (
+        "Security",
+        "Settings",
+    ),
 }
-_HOME_OF = {name: f"orchestra.{module}" for module, names in _HOMES.items() for name in names}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_NAMES_AT_HOME = {"create_ledger_tables": "create_tables", "prune_ledger": "prune"}
+"""Where they are defined, the module's name says what is said here."""
 
 if not TYPE_CHECKING:  # a checker would take any name at all for granted
 
@@ -104,7 +131,7 @@ if not TYPE_CHECKING:  # a checker would take any name at all for granted
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        globals()[name] = value = getattr(import_module(home), name)
+        globals()[name] = value = getattr(import_module(home), _NAMES_AT_HOME.get(name, name))
         return value
 
     def __dir__() -> list[str]:

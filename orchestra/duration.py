@@ -26,7 +26,9 @@ def seconds(duration: Duration) -> float:
     elif isinstance(duration, str) and _WHOLE.fullmatch(duration):
         value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
     else:
-        raise DefinitionError(f"{duration!r} is not a duration: write a timedelta, or text such as '200ms', '30s', '5m'")
+        raise DefinitionError(
+            f"{duration!r} is not a duration: write a timedelta, or text such as '200ms', '30s', '5m'"
+        )
     if value <= 0:
         raise DefinitionError(f"{duration!r} is not above zero")
     return value

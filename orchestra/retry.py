@@ -29,7 +29,9 @@ class Retry:
 
     def __post_init__(self) -> None:
         if self.attempts < 1:
-            raise DefinitionError(f"Retry(attempts={self.attempts}): there is always one try; write attempts=1 for none more")
+            raise DefinitionError(
+                f"Retry(attempts={self.attempts}): there is always one try; write attempts=1 for none more"
+            )
         if self.factor < 1:
             raise DefinitionError(f"Retry(factor={self.factor}): a factor below 1 would shorten the delays")
         if seconds(self.cap) < seconds(self.first):

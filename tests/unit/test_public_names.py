@@ -26,7 +26,7 @@ def test_every_public_name_can_be_imported_and_is_documented(name: str) -> None:
 
 def test_type_checkers_see_the_names_where_python_finds_them() -> None:
     shown = {
-        (alias.name, node.module)
+        (alias.asname or alias.name, node.module)
         for node in ast.walk(ast.parse((ROOT / "__init__.py").read_text()))
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("orchestra")
         for alias in node.names

@@ -34,7 +34,7 @@ def test_a_traceback_is_shown_only_when_asked_for_also_at_the_end_of_the_line() 
     assert "Traceback" in CliRunner().invoke(app, [*words, "--debug"]).stderr
 
 
-def test_help_takes_no_longer_than_a_blink() -> None:
+def test_help_does_not_load_rich() -> None:
     command = [sys.executable, "-X", "importtime", "-c", "import orchestra.cli.main"]
 
     loaded = subprocess.run(command, capture_output=True, text=True, check=True).stderr
