@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from orchestra.errors import DecodeError
-from orchestra.events.attributes import JSON, Value, canonical, format_time, is_json, parse_time, plain
+from orchestra.events.attributes import JSON, TYPED, Value, canonical, format_time, is_json, parse_time, plain
 from orchestra.events.message import Message, decode_data, encode_data, spec_of
 
 M = TypeVar("M", bound=Message)
@@ -166,7 +166,10 @@ def compose(
     """
     kept: dict[str, Value] = {}
     if extensions:
-        kept = {name: plain(name, value) for name, value in extensions.items()}
+        kept = {
+            name: value if type(value) is str and name not in TYPED else plain(name, value)
+            for name, value in extensions.items()
+        }
     envelope = Envelope(
         id, source, spec_of(type(message)).type, subject, format_time(time), JSON, None, kept, encode_data(message)
     )
