@@ -19,6 +19,7 @@ from orchestra.flows.compile import compile_flow
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition
 from orchestra.flows.failure import Failure
+from orchestra.flows.graph import Graph
 from orchestra.flows.node import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT,
@@ -408,6 +409,19 @@ def definition_of(flow: type[Flow]) -> Definition:
     Raises:
         DefinitionError: it is no flow's class.
     """
+    return _compiled(flow)
+
+
+def graph_of(flow: type[Flow]) -> Graph:
+    """The graph of a flow's class, to look at: ``orchestra.flows.diagram`` draws it.
+
+    Raises:
+        DefinitionError: it is no flow's class.
+    """
+    return _compiled(flow).graph
+
+
+def _compiled(flow: type[Flow]) -> CompiledFlow:
     compiled = getattr(flow, "_definition", None)
     if not isinstance(compiled, CompiledFlow):
         raise DefinitionError(f"{flow!r} is no flow: derive a class from Saga or Flow and give it a name")
