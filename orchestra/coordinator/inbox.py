@@ -1,0 +1,106 @@
+"""What is a record of the inbox, and whose is it?
+
+The router and operators mark what they write with two headers. Everything else must be an outcome: a CloudEvent that
+carries the ``effectid`` of the command it answers, from whatever language.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from orchestra.coordinator.record import Given
+from orchestra.errors import DecodeError
+from orchestra.events.cloudevents import decode
+from orchestra.events.envelope import Envelope
+from orchestra.flows.decision import OperatorRequest, instance_of_effect, split_instance_id
+from orchestra.transport.port import Record, partition_for
+
+INPUT = "orchestra-input"
+INSTANCE = "orchestra-instance"
+OPERATOR = "orchestra.operator.requested.v1"
+
+Reason = Literal["DECODE", "CONTRACT", "UNKNOWN_INSTANCE", "PARKED_FULL"]
+
+_REQUEST = TypeAdapter(OperatorRequest)
+
+
+@dataclass(frozen=True, slots=True)
+class Deflected:
+    """An inbox record that becomes no instance's input here. It must be stored elsewhere before the position passes it.
+
+    ``partition``: the shard that it belongs to; None: it belongs to nobody, and goes to the dead letters.
+    """
+
+    reason: Reason
+    note: str
+    partition: int | None = None
+
+
+def classify(record: Record, *, partitions: int) -> tuple[str, Given] | Deflected:
+    """The instance that a record of the inbox is for, and the input that it is."""
+    try:
+        instance, given = _read(record)
+    except DecodeError as error:
+        reason: Reason = "CONTRACT" if error.attribute in _OURS else "DECODE"
+        return Deflected(reason, str(error))
+    owner = partition_for(instance.encode(), partitions)
+    if owner != record.partition:
+        return Deflected("CONTRACT", f"{instance} is of shard {owner}", partition=owner)
+    return instance, given
+
+
+_OURS = ("effectid", "data", INPUT, INSTANCE)
+
+
+def _read(record: Record) -> tuple[str, Given]:
+    kind = record.header(INPUT)
+    event = decode(record.headers, record.value)
+    if kind is None:
+        return _instance_of_outcome(event), _given("outcome", record, event)
+    if kind == b"start":
+        return _instance(record), _given("start", record, event)
+    if kind == b"operator":
+        operator_request(event)
+        return _instance(record), _given("operator", record, event)
+    raise DecodeError(INPUT, f"{kind[:64]!r} is no kind of input")
+
+
+def _given(kind: Literal["start", "outcome", "operator"], record: Record, event: Envelope) -> Given:
+    return Given(
+        kind, record.offset, tuple(record.headers), record.value, record.key, record.timestamp_ms, event_=event
+    )
+
+
+def _instance(record: Record) -> str:
+    raw = record.header(INSTANCE)
+    try:
+        instance = (raw or b"").decode()
+        split_instance_id(instance)
+    except ValueError:
+        raise DecodeError(INSTANCE, f"{(raw or b'')[:64]!r} is not an instance id") from None
+    return instance
+
+
+def _instance_of_outcome(event: Envelope) -> str:
+    effect = event.get("effectid")
+    if effect is None:
+        raise DecodeError("effectid", "is missing: this answers no command")
+    try:
+        instance = instance_of_effect(effect)
+        split_instance_id(instance)
+    except ValueError:
+        raise DecodeError("effectid", f"{effect[:64]!r} is not an effect id") from None
+    return instance
+
+
+def operator_request(event: Envelope) -> OperatorRequest:
+    """What an operator asks for. Raises DecodeError."""
+    try:
+        return _REQUEST.validate_json(event.data or b"", strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DecodeError("data", f"not an operator's request: {place}: {first['msg']}") from error

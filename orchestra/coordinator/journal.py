@@ -1,0 +1,112 @@
+"""How is what happened to an instance told to people? Journal entries, alerts and dead letters, as messages. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from pydantic_core import to_json
+
+from orchestra.coordinator.letters import dead_letter
+from orchestra.coordinator.names import Names
+from orchestra.coordinator.record import Given, Instance, OutboxMessage, Ref, from_given
+from orchestra.errors import DecodeError
+from orchestra.events.cloudevents import encode
+from orchestra.events.envelope import JSON, Envelope, format_time
+from orchestra.flows.decision import Alert, JournalLine
+from orchestra.ids import derived_id
+from orchestra.transport.port import Record
+
+ADVANCED = "orchestra.instance.advanced.v1"
+ALERTED = "orchestra.instance.alerted.v1"
+
+
+class Journal:
+    """Composes what one shard tells."""
+
+    def __init__(self, names: Names, shard: int) -> None:
+        self._names = names
+        self._shard = shard
+        self._source = f"/coordinators/{names.coordinator}"
+
+    def entry(
+        self, instance: Instance, given: Sequence[Given], lines: Sequence[JournalLine], now: datetime, ref: Ref
+    ) -> OutboxMessage:
+        """One per record of the instance: (instance, version) is its identity."""
+        data: dict[str, object] = {
+            "instance": instance.id,
+            "version": instance.n,
+            "run": instance.run,
+            "flow": instance.flow,
+            "flow_version": instance.version,
+            "status": instance.label,
+            "at": now.isoformat(),
+            "inputs": [from_given(each) for each in given],
+            "lines": [_without_blanks(line) for line in lines],
+        }
+        if instance.result is not None:
+            data["result"] = instance.result
+        event_id = derived_id("journal", self._names.coordinator, instance.id, instance.begun.isoformat(), instance.n)
+        return self._message(ref, ADVANCED, "journal", self._names.journal, event_id, data, now, self._shard)
+
+    def alert(self, instance: Instance, alert: Alert, now: datetime, ref: Ref) -> OutboxMessage:
+        """Something that a person must look at."""
+        data = {
+            "instance": instance.id,
+            "flow": instance.flow,
+            "flow_version": instance.version,
+            "status": instance.label,
+            "code": alert.code,
+            "step": alert.step,
+            "note": alert.note,
+            "at": now.isoformat(),
+        }
+        event_id = derived_id(
+            "alert", self._names.coordinator, instance.id, instance.begun.isoformat(), ref.n, ref.place
+        )
+        return self._message(ref, ALERTED, "alert", self._names.alerts, event_id, data, now)
+
+    def dead_letter(self, given: Given, error: DecodeError, now: datetime, ref: Ref) -> OutboxMessage:
+        """An input that is not what it should be, as it came."""
+        record = Record(
+            self._names.inbox, self._shard, given.offset or 0, given.time_ms, given.key, given.value, given.headers
+        )
+        out = dead_letter(self._names, record, reason="CONTRACT", error=error, now=now)
+        letter_id = derived_id("dead-letter", self._names.inbox, self._shard, given.offset or 0)
+        return OutboxMessage(ref, letter_id, "dead-letter", out.topic, out.key, out.value, tuple(out.headers))
+
+    def _message(
+        self,
+        ref: Ref,
+        event_type: str,
+        kind: Literal["journal", "alert"],
+        topic: str,
+        event_id: str,
+        data: Mapping[str, object],
+        now: datetime,
+        partition: int | None = None,
+    ) -> OutboxMessage:
+        event = Envelope(
+            id=event_id,
+            source=self._source,
+            type=event_type,
+            subject=ref.instance,
+            time_text=format_time(now),
+            datacontenttype=JSON,
+            extensions={"flowid": ref.instance},
+            data=to_json(data),
+        )
+        headers, value = encode(event)
+        return OutboxMessage(ref, event_id, kind, topic, ref.instance.encode(), value, tuple(headers), partition)
+
+
+def _without_blanks(line: JournalLine) -> dict[str, object]:
+    fields = {
+        "what": line.what,
+        "step": line.step,
+        "effect_id": line.effect_id,
+        "attempt": line.attempt,
+        "note": line.note,
+    }
+    return {name: value for name, value in fields.items() if value not in (None, "")}

@@ -1,0 +1,358 @@
+"""What stands in a record of the state topic?
+
+The value is an envelope around the flow's state that any process can read and carry on, also one that lacks the
+flow's version. The headers hold what a restore needs without parsing a value: where the shard stood when it wrote.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal, NamedTuple, cast
+
+from pydantic_core import from_json, to_json
+
+from orchestra.events.cloudevents import decode
+from orchestra.events.envelope import Envelope
+from orchestra.flows.decision import Json, Timer
+from orchestra.transport.port import Headers
+
+FORMAT = 1
+
+RESERVED = "!"
+"""Keys of the state topic that begin so are the shard's own and no instance's."""
+POSITION = "!position"
+VERSIONS = "!versions"
+CLAIM = "!claim/"
+"""Before a producer id. A key for each, so that compaction keeps the trace of an id that was not shut out yet."""
+
+QUEUED = "queued"
+PARKED = "parked"
+
+Why = Literal["version", "raised", "too_large"]
+
+
+class Ref(NamedTuple):
+    """What a message is known by in its shard: the instance, the version that introduced it, its place in there."""
+
+    instance: str
+    n: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMessage:
+    """A message as it will be sent, byte for byte the same whenever and by whomever.
+
+    ``first``: the offset of the record that introduced it, where that is an earlier one than it stands in.
+    """
+
+    ref: Ref
+    id: str
+    kind: Literal["command", "event", "journal", "alert", "dead-letter"]
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    partition: int | None = None
+    first: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """One input of an instance, as it came: kept with the instance where it must wait.
+
+    ``offset``: of the inbox record; None for a timer. ``omitted``: too large to be kept; the inbox still has it.
+    """
+
+    kind: Literal["start", "outcome", "operator", "timer"]
+    offset: int | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+    value: bytes | None = None
+    key: bytes | None = None
+    time_ms: int = 0
+    timer: tuple[str, int] | None = None
+    omitted: bool = False
+    event_: Envelope | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def event(self) -> Envelope:
+        """Raises DecodeError where the bytes are no event."""
+        return self.event_ if self.event_ is not None else decode(self.headers, self.value)
+
+    @property
+    def size(self) -> int:
+        value = len(self.value) if self.value is not None else 0
+        return value + sum(len(name) + len(text or b"") for name, text in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Why an instance's inputs wait for somebody."""
+
+    why: Why
+    note: str
+    since: datetime
+
+
+@dataclass(slots=True)
+class Instance:
+    """An instance as the coordinator knows it, decoded for one decision. ``state`` is the flow's own, and opaque here.
+
+    ``n`` counts its records. ``version`` None: no process that knows the flow has seen it yet. ``inputs`` wait, in
+    order: for a free place (queued), or for a version or an operator (parked). A finished one has no state any more.
+    """
+
+    id: str
+    flow: str
+    version: int | None
+    run: int
+    n: int
+    status: str
+    start: str
+    begun: datetime
+    digest: str = ""
+    state: Json | None = None
+    timers: tuple[Timer, ...] = ()
+    inputs: tuple[Given, ...] = ()
+    parked: Parked | None = None
+    finished: datetime | None = None
+    result: Json | None = None
+
+    @property
+    def label(self) -> str:
+        """Its status for lists: ``parked`` and ``queued`` beside those of the flow."""
+        return PARKED if self.parked is not None else self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What the headers of a record say about its shard, when the record was decided."""
+
+    position: int
+    emitted: int
+    producer_id: int
+    claim: int
+    now: datetime
+    due: datetime | None = None
+    status: str | None = None
+    flow: str | None = None
+
+
+# ---- headers
+
+
+def to_headers(marks: Marks) -> list[tuple[str, bytes]]:
+    """The headers of a record of the state topic."""
+    headers = [
+        ("orchestra-position", b"%d" % marks.position),
+        ("orchestra-emitted", b"%d" % marks.emitted),
+        ("orchestra-claim", b"%d/%d" % (marks.producer_id, marks.claim)),
+        ("orchestra-now", marks.now.isoformat().encode()),
+    ]
+    if marks.due is not None:
+        headers.append(("orchestra-due", marks.due.isoformat().encode()))
+    if marks.status is not None:
+        headers.append(("orchestra-status", marks.status.encode()))
+    if marks.flow is not None:
+        headers.append(("orchestra-flow", marks.flow.encode()))
+    return headers
+
+
+def from_headers(headers: Headers) -> Marks:
+    """The marks of a record. Raises ValueError where they are not all there: no owner wrote that record."""
+    raw = dict(headers)
+    try:
+        producer_id, _, claim = _text(raw, "claim").partition("/")
+        return Marks(
+            position=int(_text(raw, "position")),
+            emitted=int(_text(raw, "emitted")),
+            producer_id=int(producer_id),
+            claim=int(claim),
+            now=datetime.fromisoformat(_text(raw, "now")),
+            due=datetime.fromisoformat(_text(raw, "due")) if "orchestra-due" in raw else None,
+            status=_text(raw, "status") if "orchestra-status" in raw else None,
+            flow=_text(raw, "flow") if "orchestra-flow" in raw else None,
+        )
+    except KeyError as error:
+        raise ValueError(f"the header {error} is missing") from None
+
+
+def _text(raw: dict[str, bytes | None], name: str) -> str:
+    return (raw[f"orchestra-{name}"] or b"").decode()
+
+
+# ---- values
+
+
+def encode_instance(instance: Instance, outbox: Iterable[OutboxMessage] = ()) -> bytes:
+    """The value of the instance's record, with the messages that are decided and not yet known to be sent."""
+    value: dict[str, object] = {
+        "format": FORMAT,
+        "flow": instance.flow,
+        "version": instance.version,
+        "run": instance.run,
+        "n": instance.n,
+        "status": instance.status,
+        "start": instance.start,
+        "begun": instance.begun.isoformat(),
+    }
+    if instance.digest:
+        value["digest"] = instance.digest
+    if instance.state is not None:
+        value["state"] = instance.state
+    if instance.timers:
+        value["timers"] = [_from_timer(timer) for timer in instance.timers]
+    if instance.inputs:
+        value["inputs"] = [from_given(given) for given in instance.inputs]
+    if instance.parked is not None:
+        value["parked"] = {
+            "why": instance.parked.why,
+            "note": instance.parked.note,
+            "since": instance.parked.since.isoformat(),
+        }
+    if instance.finished is not None:
+        value["finished"] = instance.finished.isoformat()
+    if instance.result is not None:
+        value["result"] = instance.result
+    if messages := [_from_message(message) for message in outbox]:
+        value["outbox"] = messages
+    return to_json(value)
+
+
+def decode_instance(key: str, value: bytes) -> Instance:
+    """The instance in a record, without its outbox. Raises ValueError for what is none, or of a later format."""
+    raw = _parse(value)
+    parked = raw.get("parked")
+    finished = raw.get("finished")
+    return Instance(
+        id=key,
+        flow=raw["flow"],
+        version=raw["version"],
+        run=raw["run"],
+        n=raw["n"],
+        status=raw["status"],
+        start=raw["start"],
+        begun=datetime.fromisoformat(raw["begun"]),
+        digest=raw.get("digest", ""),
+        state=raw.get("state"),
+        timers=tuple(_to_timer(timer) for timer in raw.get("timers", ())),
+        inputs=tuple(to_given(given) for given in raw.get("inputs", ())),
+        parked=parked and Parked(parked["why"], parked["note"], datetime.fromisoformat(parked["since"])),
+        finished=finished and datetime.fromisoformat(finished),
+        result=raw.get("result"),
+    )
+
+
+def decode_outbox(key: str, value: bytes) -> tuple[OutboxMessage, ...]:
+    """The messages that were not known to be sent when the record was written, in order."""
+    return tuple(_to_message(key, message) for message in _parse(value).get("outbox", ()))
+
+
+def _parse(value: bytes) -> dict[str, Any]:
+    raw: Any = from_json(value)
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise ValueError(f"not a state record of format {FORMAT}; a newer orchestra may have written it")
+    return cast("dict[str, Any]", raw)
+
+
+def _from_timer(timer: Timer) -> dict[str, object]:
+    due = timer.due.isoformat() if timer.due is not None else None
+    return {"name": timer.name, "generation": timer.generation, "due": due, "after": timer.after, "delay": timer.delay}
+
+
+def _to_timer(raw: dict[str, Any]) -> Timer:
+    due = datetime.fromisoformat(raw["due"]) if raw["due"] else None
+    return Timer(raw["name"], raw["generation"], due, raw["after"], raw["delay"])
+
+
+def _from_message(message: OutboxMessage) -> dict[str, object]:
+    return {
+        "n": message.ref.n,
+        "place": message.ref.place,
+        "first": message.first,
+        "id": message.id,
+        "kind": message.kind,
+        "topic": message.topic,
+        "partition": message.partition,
+        "key": from_bytes(message.key),
+        "headers": _from_pairs(message.headers),
+        "value": from_bytes(message.value),
+    }
+
+
+def _to_message(key: str, raw: dict[str, Any]) -> OutboxMessage:
+    return OutboxMessage(
+        ref=Ref(key, raw["n"], raw["place"]),
+        id=raw["id"],
+        kind=raw["kind"],
+        topic=raw["topic"],
+        key=to_bytes(raw["key"]),
+        value=to_bytes(raw["value"]),
+        headers=_to_pairs(raw["headers"]),
+        partition=raw["partition"],
+        first=raw["first"],
+    )
+
+
+def from_given(given: Given) -> dict[str, object]:
+    """An input as JSON: in an instance's record, and in the journal."""
+    if given.timer is not None:
+        return {"kind": given.kind, "timer": list(given.timer)}
+    if given.omitted:
+        return {"kind": given.kind, "offset": given.offset, "time_ms": given.time_ms, "omitted": True}
+    return {
+        "kind": given.kind,
+        "offset": given.offset,
+        "time_ms": given.time_ms,
+        "key": from_bytes(given.key),
+        "headers": _from_pairs(given.headers),
+        "value": from_bytes(given.value),
+    }
+
+
+def to_given(raw: dict[str, Any]) -> Given:
+    """The input that :func:`from_given` wrote."""
+    if "timer" in raw:
+        name, generation = raw["timer"]
+        return Given(raw["kind"], timer=(name, generation))
+    if raw.get("omitted"):
+        return Given(raw["kind"], raw["offset"], time_ms=raw["time_ms"], omitted=True)
+    return Given(
+        raw["kind"],
+        raw["offset"],
+        _to_pairs(raw["headers"]),
+        to_bytes(raw["value"]),
+        to_bytes(raw["key"]),
+        raw["time_ms"],
+    )
+
+
+# ---- bytes within JSON: as text where they are text, so that a person can read a record
+
+
+def from_bytes(raw: bytes | None) -> str | list[str] | None:
+    """Bytes as a JSON value: text, or a list of one text in base64 where they are not UTF-8."""
+    if raw is None:
+        return None
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return [b64encode(raw).decode()]
+
+
+def to_bytes(value: str | list[str] | None) -> bytes | None:
+    """The bytes that :func:`from_bytes` wrote."""
+    if value is None:
+        return None
+    return value.encode() if isinstance(value, str) else b64decode(value[0])
+
+
+def _from_pairs(headers: Sequence[tuple[str, bytes | None]]) -> list[list[object]]:
+    return [[name, from_bytes(value)] for name, value in headers]
+
+
+def _to_pairs(raw: list[Any]) -> tuple[tuple[str, bytes | None], ...]:
+    return tuple((name, to_bytes(value)) for name, value in raw)
