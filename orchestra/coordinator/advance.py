@@ -17,8 +17,9 @@ from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import QUEUED, Given, Instance, OutboxMessage, Parked, Ref, Why
 from orchestra.coordinator.shard import Change
 from orchestra.errors import DecodeError
+from orchestra.events.attributes import Value
 from orchestra.events.cloudevents import encode
-from orchestra.events.envelope import Envelope, Value
+from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import (
     Alert,
     Decision,

@@ -12,8 +12,9 @@ from orchestra.coordinator.letters import dead_letter
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import Given, Instance, OutboxMessage, Ref, from_given
 from orchestra.errors import DecodeError
+from orchestra.events.attributes import JSON, format_time
 from orchestra.events.cloudevents import encode
-from orchestra.events.envelope import JSON, Envelope, format_time
+from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import Alert, JournalLine
 from orchestra.ids import derived_id
 from orchestra.transport.port import Record

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Any
 
 from orchestra.errors import DecodeError
+from orchestra.events.attributes import JSON, format_time
 from orchestra.events.cloudevents import encode
-from orchestra.events.envelope import JSON, Envelope, format_time
+from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import (
     Alert,
     Decision,
