@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic_core import to_json
 
-from orchestra.coordinator.letters import dead_letter
+from orchestra.coordinator.letters import coordinator_letter
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import Given, Instance, OutboxMessage, Ref, from_given
 from orchestra.errors import DecodeError
@@ -73,9 +73,26 @@ class Journal:
         record = Record(
             self._names.inbox, self._shard, given.offset or 0, given.time_ms, given.key, given.value, given.headers
         )
-        out = dead_letter(self._names, record, reason="CONTRACT", error=error, now=now)
+        out = coordinator_letter(self._names, record, reason="CONTRACT", error=error, now=now)
         letter_id = derived_id("dead-letter", self._names.inbox, self._shard, given.offset or 0)
-        return OutboxMessage(ref, letter_id, "dead-letter", out.topic, out.key, out.value, tuple(out.headers))
+        return OutboxMessage(
+            ref,
+            letter_id,
+            "dead-letter",
+            out.topic,
+            out.key,
+            out.value,
+            tuple(out.headers),
+            timestamp_ms=out.timestamp_ms,
+        )
+
+    def shard_alert(self, code: str, note: str, now: datetime) -> OutboxMessage:
+        """An alert about the shard itself."""
+        name = f"{self._names.group}/{self._shard}"
+        data = {"coordinator": self._names.coordinator, "shard": self._shard, "code": code, "note": note}
+        event_id = derived_id("shard-alert", name, code, now.isoformat())
+        ref = Ref(name, 0, 0)
+        return self._message(ref, ALERTED, "alert", self._names.alerts, event_id, data | {"at": now.isoformat()}, now)
 
     def _message(
         self,

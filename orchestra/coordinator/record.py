@@ -57,6 +57,7 @@ class OutboxMessage:
     value: bytes | None
     headers: tuple[tuple[str, bytes | None], ...]
     partition: int | None = None
+    timestamp_ms: int | None = None
     first: int | None = None
 
 
@@ -277,6 +278,7 @@ def _from_message(message: OutboxMessage) -> dict[str, object]:
         "kind": message.kind,
         "topic": message.topic,
         "partition": message.partition,
+        "timestamp_ms": message.timestamp_ms,
         "key": from_bytes(message.key),
         "headers": _from_pairs(message.headers),
         "value": from_bytes(message.value),
@@ -293,6 +295,7 @@ def _to_message(key: str, raw: dict[str, Any]) -> OutboxMessage:
         value=to_bytes(raw["value"]),
         headers=_to_pairs(raw["headers"]),
         partition=raw["partition"],
+        timestamp_ms=raw["timestamp_ms"],
         first=raw["first"],
     )
 

@@ -1,0 +1,250 @@
+"""Which flows does an event start? The router: it puts one record into the inbox for each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from orchestra.clock import Clock
+from orchestra.coordinator.inbox import INPUT, INSTANCE
+from orchestra.coordinator.letters import coordinator_letter
+from orchestra.coordinator.names import Names
+from orchestra.errors import (
+    CommitFailedError,
+    DecodeError,
+    OffsetLostError,
+    RecordTooLargeError,
+    TransportError,
+    UnreachableError,
+)
+from orchestra.events.cloudevents import decode
+from orchestra.flows.decision import Definition, instance_id
+from orchestra.service.dead_letter import without_payload
+from orchestra.settings import Settings
+from orchestra.transport.port import (
+    Committed,
+    Consumer,
+    Outgoing,
+    Partition,
+    Position,
+    Publisher,
+    Record,
+    Subscription,
+    Transport,
+    partition_for,
+)
+
+_log = logging.getLogger(__name__)
+
+_BATCH = 500
+_COMMIT_EVERY = 1.0
+
+
+class Routes:
+    """What becomes of a record of a start topic; pure.
+
+    Args:
+        definitions: several versions of a flow count as one, and its newest decides.
+        partitions: of the inbox.
+    """
+
+    def __init__(self, definitions: Iterable[Definition], names: Names, partitions: int) -> None:
+        self._names = names
+        self._partitions = partitions
+        newest: dict[tuple[str, str], Definition] = {}
+        for definition in sorted(definitions, key=lambda each: each.version):
+            newest |= {(kind, definition.name): definition for kind in definition.starts_on}
+        self._starts: dict[str, list[Definition]] = {}
+        for (kind, _), definition in newest.items():
+            self._starts.setdefault(kind, []).append(definition)
+
+    def route(self, record: Record, clock: Clock) -> list[Outgoing]:
+        """A record for the inbox for each flow that the event starts, or a dead letter; nothing for other types."""
+        try:
+            event = decode(record.headers, record.value)
+        except DecodeError as error:
+            return [self._letter(record, "DECODE", error, clock)]
+        found: list[Outgoing] = []
+        for definition in self._starts.get(event.type, ()):
+            try:
+                instance = instance_id(definition.name, definition.key_of(event))
+            except DecodeError as error:
+                return [self._letter(record, "CONTRACT", error, clock)]
+            found.append(self._input(record, instance.encode()))
+        return found
+
+    def _input(self, record: Record, instance: bytes) -> Outgoing:
+        headers = [*record.headers, (INPUT, b"start"), (INSTANCE, instance)]
+        number = partition_for(instance, self._partitions)
+        return Outgoing(self._names.inbox, instance, record.value, headers, number)
+
+    def _letter(self, record: Record, reason: str, error: DecodeError, clock: Clock) -> Outgoing:
+        _log.warning("%s goes to the dead letters: %s", record, error)
+        return coordinator_letter(self._names, record, reason=reason, error=error, now=clock.now())
+
+
+@dataclass(slots=True)
+class RouterCounters:
+    """What the router did since the process started."""
+
+    read: int = 0
+    routed: int = 0
+    skipped: int = 0
+    dead_lettered: int = 0
+
+
+@dataclass(slots=True)
+class _Places:
+    """Next offsets that are wholly routed, and those that the group knows."""
+
+    done: dict[Partition, int] = field(default_factory=dict[Partition, int])
+    told: dict[Partition, int] = field(default_factory=dict[Partition, int])
+
+
+class Router:
+    """A consumer group of its own, one member per process. At least once: starts are idempotent."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        names: Names,
+        topics: Collection[str],
+        transport: Transport,
+        publisher: Publisher,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self.counters = RouterCounters()
+        self._routes = routes
+        self._names = names
+        self._publisher = publisher
+        self._topics = transport.topics
+        self._settings = settings
+        self._clock = clock
+        self._consumer: Consumer = transport.consumer(Subscription(names.router_group, topics), self)
+        self._places = _Places()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_stopping = False
+        self._is_revoking = False
+
+    async def start(self) -> None:
+        """Join the group. Raises TransportError."""
+        await self._consumer.start()
+
+    def stop(self) -> None:
+        self._is_stopping = True
+
+    async def aclose(self) -> None:
+        """Leave the group. Idempotent."""
+        self._is_stopping = True
+        await self._consumer.aclose()
+
+    async def run(self) -> None:
+        """Route until stopped."""
+        committed_at = self._clock.elapsed()
+        while not self._is_stopping:
+            try:
+                records = await self._consumer.fetch(max_records=_BATCH, timeout=0.5)
+            except OffsetLostError as error:
+                await self._pass_over(error)
+                continue
+            if records:
+                await self._take(records)
+            if self._clock.elapsed() - committed_at >= _COMMIT_EVERY:
+                committed_at = self._clock.elapsed()
+                await self._commit()
+
+    async def _take(self, records: Sequence[Record]) -> None:
+        self._idle.clear()
+        try:
+            out: list[Outgoing] = []
+            for record in records:
+                out += self._count(self._routes.route(record, self._clock))
+            if await self._publish(out):
+                self._places.done |= {Partition(r.topic, r.partition): r.offset + 1 for r in records}
+        finally:
+            self._idle.set()
+
+    def _count(self, out: list[Outgoing]) -> list[Outgoing]:
+        letters = sum(each.topic == self._names.dead_letters for each in out)
+        self.counters.read += 1
+        self.counters.routed += len(out) - letters
+        self.counters.dead_lettered += letters
+        self.counters.skipped += not out
+        return out
+
+    async def _publish(self, out: list[Outgoing]) -> bool:
+        """Store all, in order, however long it takes; False when the partitions go first."""
+        failures = 0
+        while out and not self._is_revoking:
+            out = await self._try_publish(out)
+            if out:
+                failures += 1
+                await self._clock.sleep(min(0.1 * 2 ** min(failures, 6), 5.0))
+        return not out
+
+    async def _try_publish(self, out: list[Outgoing]) -> list[Outgoing]:
+        """What is left to do: the first that failed and all behind it, so that a key's order holds."""
+        futures: list[asyncio.Future[Position]] = []
+        for each in out:
+            try:
+                futures.append(await self._publisher.send(each))
+            except TransportError as error:
+                _log.warning("the router could not publish: %s", error)
+                break
+        if futures:
+            await asyncio.wait(futures)
+        for index, future in enumerate(futures):
+            if (error := future.exception()) is not None:
+                return [*self._instead(out[index], error), *out[index + 1 :]]
+        return out[len(futures) :]
+
+    def _instead(self, failed: Outgoing, error: BaseException) -> list[Outgoing]:
+        _log.warning("the router could not publish to %s: %s", failed.topic, error)
+        if not isinstance(error, RecordTooLargeError):
+            return [failed]
+        if failed.topic == self._names.dead_letters:
+            return [without_payload(failed)] if failed.value is not None else []
+        source = Record(failed.topic, failed.partition or 0, -1, 0, failed.key, failed.value, failed.headers)
+        return [coordinator_letter(self._names, source, reason="TOO_LARGE", error=error, now=self._clock.now())]
+
+    async def _pass_over(self, error: OffsetLostError) -> None:
+        """Start events were deleted before they were read: nothing can bring them back, so say it and go on."""
+        _log.critical("start events were deleted before the router read them: %s", error)
+        lost = [Partition(*each) for each in error.lost] or list(self._consumer.assignment())
+        try:
+            for partition, bounds in (await self._topics.bounds(lost)).items():
+                self._consumer.seek(partition, bounds.start)
+        except TransportError as again:
+            _log.warning("the router could not find where to go on: %s", again)
+            await self._clock.sleep(1.0)
+
+    # ---- offsets
+
+    async def on_assigned(self, partitions: Collection[Partition]) -> None:
+        """Ours now."""
+        self._is_revoking = False
+        self._places = _Places()
+
+    async def on_revoked(self, partitions: Collection[Partition]) -> None:
+        """Finish the batch, and commit."""
+        self._is_revoking = True
+        try:
+            async with asyncio.timeout(min(self._settings.drain_timeout, self._settings.rebalance_timeout / 2)):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("the router could not finish its batch; it is routed again")
+        await self._commit()
+
+    async def _commit(self) -> None:
+        new = {p: offset for p, offset in self._places.done.items() if self._places.told.get(p) != offset}
+        if not new:
+            return
+        try:
+            await self._consumer.commit({partition: Committed(offset) for partition, offset in new.items()})
+            self._places.told |= new
+        except (CommitFailedError, UnreachableError) as error:
+            _log.info("the router's places were not stored: %s", error)
