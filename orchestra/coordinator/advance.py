@@ -1,7 +1,8 @@
 """What does one input do to one instance? Pure: the flow decides, this file does what holds for every flow.
 
 Starts are idempotent, finished instances answer repeats, a flow that raises parks its instance and not the shard, an
-input of a version that is not here waits in the instance's record. Every input of an instance that is known leaves a journal entry.
+input of a version that is not here waits in the instance's record. Every input of an instance that is known leaves a
+journal entry.
 """
 
 from __future__ import annotations

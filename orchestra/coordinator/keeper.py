@@ -1,14 +1,14 @@
 """What becomes of a shard while its partition is ours, and between two assignments?
 
-A keeper takes the shard, lets its owner run, and takes it anew after whatever went wrong, later and later. Nothing but an
-alarm (the fence was breached, input was lost, a topic was made anew) stops it: then a person must look.
+A keeper takes the shard, lets its owner run, and takes it anew after whatever went wrong, later and later. Nothing but
+an alarm (the fence was breached, input was lost, a topic was made anew) stops it: then a person must look.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class Plan:
 class Keeper:
     """One shard of this process. ``stopped``: the alarm that a person must look at, or None."""
 
-    def __init__(self, number: int, plan: Plan, consumer: Consumer) -> None:
+    def __init__(self, number: int, plan: Plan, consumer: Consumer, fetches: Callable[[], int]) -> None:
         self.number = number
         self.stopped: TransportError | None = None
         self.owner: Owner | None = None
@@ -73,12 +73,18 @@ class Keeper:
         self._idle.set()
         self._must_prove_membership = False
         self._failures = 0
-        self._fetches = 0
+        self._fetches = fetches
 
     # ---- from outside
 
-    def assigned(self) -> None:
-        """The partition is ours (again)."""
+    def assigned(self, silent: float) -> None:
+        """The partition is ours (again). Kept is what may still be ours: an append will tell.
+
+        After a long silence it would not: brokers forget an idle producer, and take a late record of its old epoch.
+        """
+        means, settings = self._plan.means, self._plan.settings
+        if self.owner is not None and silent > means.lease + settings.rebalance_timeout:
+            self.owner.fail(LeaseLapsedError(f"no sign of life for {silent:.1f} s"))
         self._must_prove_membership = False
         self._assigned.set()
 
@@ -95,7 +101,7 @@ class Keeper:
             _log.warning("shard %d was not settled within %.1f s", self.number, seconds)
 
     def offer(self, records: Sequence[Record], fetch: int) -> None:
-        """Records that a fetch gave. Those of a fetch begun before the gate opened may leave a hole: fetch them again."""
+        """Records that a fetch gave. One that began before the gate opened may leave a hole: they are fetched again."""
         if self.owner is None or not self.is_open:
             return
         if fetch <= self.opened_at:
@@ -107,10 +113,6 @@ class Keeper:
         """The inbox does not hold what comes next."""
         if self.owner is not None:
             self.owner.fail(error)
-
-    def fetching(self, fetch: int) -> None:
-        """A fetch begins."""
-        self._fetches = fetch
 
     # ---- the task
 
@@ -124,13 +126,11 @@ class Keeper:
                     await self._keep()
                 except TransportError as error:
                     await self._fail(error)
+                    self._idle.set()
+                    await self._pause()
                 finally:
                     self._close_gate()
                     self._idle.set()
-                if self.stopped is not None:
-                    await asyncio.Event().wait()
-                if self._assigned.is_set():
-                    await self._pause()
         finally:
             await self._drop()
 
@@ -140,7 +140,6 @@ class Keeper:
                 await self._prove_membership()
             self.owner = await self._acquire()
         else:
-            self.owner.take_again()
             await self.owner.prove()
         if not self._assigned.is_set():
             return
@@ -221,7 +220,7 @@ class Keeper:
             self._consumer.pause([self._inbox])
 
     def _seek(self, owner: Owner) -> None:
-        self.opened_at = self._fetches
+        self.opened_at = self._fetches()
         self._consumer.seek(self._inbox, owner.shard.position + 1)
 
     # ---- failures
@@ -247,6 +246,8 @@ class Keeper:
             await owner.aclose()
 
     async def _pause(self) -> None:
+        if self.stopped is not None:
+            await asyncio.Event().wait()
         longest = min(0.2 * 2 ** min(self._failures, 8), _LONGEST_WAIT)
         await self._plan.means.clock.sleep(longest * (0.5 + self._plan.jitter() / 2))
 
@@ -281,8 +282,8 @@ def _merge_versions(known: Mapping[str, str], ours: Mapping[str, str]) -> dict[s
         if known.get(version, digest) != digest:
             flow, _, number = version.rpartition("/")
             raise DefinitionError(
-                f"flow {flow} version {number} has another graph than the version {number} that ran here before; "
-                f"give the changed flow version {int(number) + 1}, and keep the old class until its instances have ended"
+                f"flow {flow} version {number} has another graph than the version {number} that ran here before; give "
+                f"the changed flow version {int(number) + 1}, and keep the old class until its instances have ended"
             )
     merged = {**known, **ours}
     return merged if merged != known else None

@@ -1,7 +1,7 @@
 """How does a shard reach Kafka? Its I/O, for as long as one claim holds.
 
-One task per shard: it feeds the shard (records, acknowledgements, the time) and does what lies in ``outputs``, in order.
-Nothing is awaited that one record has to wait for: appends and sends are handed over, and come back as done futures.
+One task per shard feeds it (records, acknowledgements, the time) and does what lies in ``outputs``, in
+order. Nothing is awaited that one record has to wait for: appends and sends are handed over, and come back as done futures.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Means:
 
 
 class Owner:
-    """One shard under one claim. Any error from :meth:`run` ends it for good: take the shard anew, under a new claim."""
+    """One shard under one claim. An error from :meth:`run` ends it for good: take the shard anew, under a new claim."""
 
     def __init__(self, shard: Shard, log: FencedLog, journal: Journal, means: Means, *, caught_up: Callable[[], bool]):
         self.shard = shard
@@ -108,18 +108,18 @@ class Owner:
         self._is_taking = False
         self._wake.set()
 
-    def take_again(self) -> None:
-        """After a rebalance that gave the partition back; what was fetched before it is fetched again."""
-        self._inbox.clear()
-        self._is_taking = True
-
     def fail(self, error: TransportError) -> None:
         """Something outside went wrong with the shard: :meth:`run` raises it."""
         self._error = error
         self._wake.set()
 
     async def prove(self) -> None:
-        """Show that the claim is still the newest: append the position and wait. Raises TransportError."""
+        """After a rebalance gave the partition back: show that the claim is still the newest, by an append. What was
+        fetched before the rebalance is fetched again. Raises TransportError."""
+        if self._error is not None:
+            raise self._error
+        self._inbox.clear()
+        self._is_taking = True
         self.shard.tell_position()
         await self._perform()
         await asyncio.wait({self._appends[-1]})
@@ -143,7 +143,9 @@ class Owner:
                 self._take_records()
                 self._take_time()
             elif self._is_settled():
-                return
+                if not self.shard.is_behind():
+                    return
+                self.shard.tell_position()  # so that the next owner repeats nothing
             self._take_retries()
             if self.shard.outputs:
                 await self._perform()

@@ -5,8 +5,8 @@ In this order, and in no other (each has a row in ``docs/adr/0001-fenced-log.md`
 1. A new identity: Kafka's producer id for this shard, one epoch up. It shuts out nobody yet.
 2. A *claim* is appended under it. From its offset on nothing of an older epoch can land: the log below is final.
 3. The log is folded from its start up to exactly the own claim: the newest record of each instance. No end offsets.
-4. Producer ids run out and expire. An older one that is not shut out yet (its claim is there, a barrier is not) gets its
-   barrier; then comes a second claim, and the fold goes on to that: until the barrier the old id could still write.
+4. Producer ids run out and expire. An older one that is not shut out yet (its claim is there, its barrier is not) gets
+   the barrier; then comes a second claim, and the fold goes on to that: until the barrier the old id could still write.
 
 A reader that is slower than compaction's removal of nulls could see an old record, and neither the newer ones nor the
 null: the fold must end within the topic's ``delete.retention.ms``, or it begins again.
@@ -144,7 +144,7 @@ async def acquire(
 ) -> Acquired:
     """Claim a shard's log and fold it. ``delete_retention``: seconds that the topic keeps nulls.
 
-    Every failure leaves the log closed: try again, which takes a new identity. Raises TransportError; FenceBreachedError
+    A failure leaves the log closed: try again, which takes a new identity. Raises TransportError; FenceBreachedError
     means that somebody must look; FencedError that a newer owner was faster.
     """
     log = await transport.fenced_log(transactional_id, partition)

@@ -113,7 +113,7 @@ class Roster:
         self.arm(key, without(fired, self.timers(key)))
 
     def unstarted(self, key: str, waiting: Iterable[str]) -> None:
-        """After a restore: the messages with these ids have not been sent, so the timers that follow them do not run."""
+        """After a restore: messages with these ids have not been sent, so the timers that follow them do not run."""
         if self.entries[key].due is not None:
             ids = set(waiting)
             timers = decode_instance(key, self.entries[key].value).timers

@@ -198,8 +198,8 @@ class Router:
         if futures:
             await asyncio.wait(futures)
         for index, future in enumerate(futures):
-            if (error := future.exception()) is not None:
-                return [*self._instead(out[index], error), *out[index + 1 :]]
+            if (failure := future.exception()) is not None:
+                return [*self._instead(out[index], failure), *out[index + 1 :]]
         return out[len(futures) :]
 
     def _instead(self, failed: Outgoing, error: BaseException) -> list[Outgoing]:

@@ -19,7 +19,7 @@ from orchestra.clock import Clock, SystemClock
 from orchestra.coordinator.coordinator import Coordinator
 from orchestra.coordinator.keeper import Keeper, Plan
 from orchestra.coordinator.names import Names
-from orchestra.coordinator.owner import Means
+from orchestra.coordinator.owner import LeaseLapsedError, Means
 from orchestra.coordinator.restore import Claim
 from orchestra.coordinator.router import Router, Routes
 from orchestra.coordinator.trim import trim_inbox
@@ -73,7 +73,7 @@ class CoordinatorRuntime:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._jitter = jitter
-        self._heard = self._clock.elapsed() if clock is None else 0.0
+        self._heard = 0.0
         self._fetches = 0
         self._paused: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -112,12 +112,15 @@ class CoordinatorRuntime:
         self._is_running = True
         try:
             async with asyncio.TaskGroup() as group:
-                loops = [group.create_task(self._fetch_loop()), group.create_task(self._upkeep())]
+                loops: set[asyncio.Future[None]] = {self._fatal}
+                loops.add(group.create_task(self._fetch_loop()))
+                loops.add(group.create_task(self._upkeep()))
                 if self._router is not None:
-                    loops.append(group.create_task(self._router.run()))
-                stop = group.create_task(self._stopping.wait())
-                await asyncio.wait({stop, self._fatal, *loops}, return_when=asyncio.FIRST_COMPLETED)
+                    loops.add(group.create_task(self._router.run()))
+                await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
                 self.stop()
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         finally:
             await self._close()
         if self._fatal.done():
@@ -215,17 +218,25 @@ class CoordinatorRuntime:
     async def _fetch_loop(self) -> None:
         while not self._stopping.is_set():
             self._fetches += 1
-            for keeper in self.keepers.values():
-                keeper.fetching(self._fetches)
             try:
                 records = await self._consumer.fetch(max_records=_BATCH, timeout=0.5)
             except OffsetLostError as error:
                 self._lose(error)
                 continue
-            self._heard = self._clock.elapsed()
+            self._hear()
             if records:
                 self._hand_over(records)
             self._balance()
+
+    def _hear(self) -> None:
+        """A sign of life. One that comes too late finds every lease lapsed: this process was stopped meanwhile."""
+        assert self._plan is not None
+        now = self._clock.elapsed()
+        silent, self._heard = now - self._heard, now
+        if silent > self._plan.means.lease:
+            for keeper in self.keepers.values():
+                if keeper.is_open:
+                    keeper.lose(LeaseLapsedError(f"no sign of life for {silent:.1f} s"))
 
     def _hand_over(self, records: list[Record]) -> None:
         records.sort(key=_number)  # stable: the order within a partition stays
@@ -257,7 +268,8 @@ class CoordinatorRuntime:
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
         """Take what is new, go on with what was kept, give up what is another's now."""
-        self._heard = self._clock.elapsed()
+        now = self._clock.elapsed()
+        silent, self._heard = now - self._heard, now
         self._paused.clear()
         self._consumer.pause(partitions)
         numbers = {partition.number for partition in partitions}
@@ -265,7 +277,7 @@ class CoordinatorRuntime:
         for number in sorted(numbers):
             if number not in self.keepers:
                 self._begin_keeper(number)
-            self.keepers[number].assigned()
+            self.keepers[number].assigned(silent)
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:
         """Settle all shards; they are kept until it is known whose they are."""
@@ -276,7 +288,7 @@ class CoordinatorRuntime:
 
     def _begin_keeper(self, number: int) -> None:
         assert self._plan is not None
-        keeper = self.keepers[number] = Keeper(number, self._plan, self._consumer)
+        keeper = self.keepers[number] = Keeper(number, self._plan, self._consumer, lambda: self._fetches)
         task = self._tasks[number] = asyncio.create_task(keeper.run(), name=f"{self.names.group}-shard-{number}")
         task.add_done_callback(self._ended_keeper)
 

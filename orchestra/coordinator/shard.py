@@ -64,7 +64,7 @@ class Rules(Protocol):
     def take(
         self, key: str, instance: Instance | None, given: Given, now: datetime, *, free: bool
     ) -> Change | Deflected | None:
-        """``free``: there is a place for one more running instance. None: the input changes nothing and says nothing."""
+        """``free``: there is room for one more running instance. None: the input changes nothing and says nothing."""
         ...
 
     def release(self, instance: Instance, now: datetime) -> Change:
@@ -120,7 +120,7 @@ class Limits:
 
 
 class Restored(NamedTuple):
-    """What the fold of a log gives (:mod:`orchestra.coordinator.restore`): each instance's newest record, with its offset."""
+    """What the fold of a log gives (:mod:`orchestra.coordinator.restore`); ``records``: the newest, with its offset."""
 
     producer_id: int
     claim: int
@@ -148,6 +148,7 @@ class Shard:
         self.position = restored.position  # taken in, in memory
         self.durable = restored.position  # taken in, in an acknowledged record
         self.emitted = restored.emitted  # the highest mark that a record tells
+        self.spoke = restored.emitted  # the highest acknowledged record that introduced a message
         self.now = max(now, restored.now)
         self.told = (restored.position, restored.emitted, self.now)  # by the newest record, and when
 
@@ -193,6 +194,8 @@ class Shard:
         append = self.pending.popleft()
         self.last = offset
         self.durable = append.position
+        if append.introduces:
+            self.spoke = offset
         for message in append.introduces:
             self._due(message, offset)
 
@@ -323,10 +326,13 @@ class Shard:
         return self.input_ms
 
     def _keep_alive(self) -> None:
-        position, emitted, when = self.told
-        behind = self.position > position or self.mark() > emitted
-        if self.now - when >= (CATCH_UP if behind else KEEP_ALIVE):
+        if self.now - self.told[2] >= (CATCH_UP if self.is_behind() else KEEP_ALIVE):
             self.tell_position()
+
+    def is_behind(self) -> bool:
+        """Whether the newest record tells less than what is known now, so that a next owner would repeat something."""
+        position, emitted, _ = self.told
+        return self.position > position or min(self.mark(), self.spoke) > emitted
 
     def tell_position(self) -> None:
         """Append a record that says no more than where the shard stands."""
@@ -353,6 +359,7 @@ class Shard:
         messages: list[tuple[int, OutboxMessage]] = []
         for key, (offset, _, value) in restored.records.items():
             if offset > restored.emitted and (outbox := decode_outbox(key, value)):
+                self.spoke = max(self.spoke, offset)
                 self.outbox.decide(key, outbox)
                 self.roster.unstarted(key, (message.id for message in outbox))
                 messages += [(offset if message.first is None else message.first, message) for message in outbox]

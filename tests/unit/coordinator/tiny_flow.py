@@ -1,4 +1,4 @@
-"""A flow of two steps, small enough to be explored: a1, then a2, or c1 when a1 is rejected late or not answered in time.
+"""A flow of two steps, small enough to be explored: a1, then a2; or c1, when a1 is not answered in time.
 
 It keeps to the interface of ``orchestra.flows.decision`` and to nothing else of the flows.
 """
