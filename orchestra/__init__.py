@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from orchestra.coordinator.coordinator import Coordinator
     from orchestra.errors import (
         AccessDeniedError,
         DecodeError,
@@ -73,6 +74,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "coordinator.coordinator": ("Coordinator",),
     "orchestra.errors": (
         "AccessDeniedError",
         "DecodeError",
