@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.retry import Retry
     from orchestra.service.context import Context
-    from orchestra.service.ledger import create_tables as create_ledger_tables, prune as prune_ledger
+    from orchestra.service.ledger import create_tables as create_ledger_tables
+    from orchestra.service.ledger import prune as prune_ledger
     from orchestra.service.service import Service
     from orchestra.service.sqlite import sqlite_engine
     from orchestra.settings import Security, Settings
@@ -38,6 +39,7 @@ __all__ = [
     "AccessDeniedError",
     "Command",
     "Context",
+    "Coordinator",
     "DecodeError",
     "DefinitionError",
     "Done",
@@ -74,7 +76,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "coordinator.coordinator": ("Coordinator",),
+    "orchestra.coordinator.coordinator": ("Coordinator",),
     "orchestra.errors": (
         "AccessDeniedError",
         "DecodeError",

@@ -1,7 +1,7 @@
 """How does a shard reach Kafka? Its I/O, for as long as one claim holds.
 
-One task per shard feeds it (records, acknowledgements, the time) and does what lies in ``outputs``, in order. Nothing is
-awaited that one record has to wait for: appends and sends are handed over, and come back as done futures.
+One task per shard feeds it (records, acknowledgements, the time) and does what lies in ``outputs``, in order. It awaits
+nothing that one record has to wait for: appends and sends are handed over, and come back as done futures.
 """
 
 from __future__ import annotations
