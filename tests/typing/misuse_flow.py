@@ -1,0 +1,198 @@
+"""Misuse of flows that must not type-check. Above each line: a part of what each checker says."""
+
+from orchestra import Failure, Saga, Undo, on_compensated, on_completed, pivot, starts_on, step
+from orchestra.flows.node import Step
+from tests.typing.good_flow import Asked, Free, Good, Held, Hold, Paid, PaidLater, Pay
+
+
+class AnUndoThatForgetsNone(Saga, name="misuse-1"):
+    asked = starts_on(Asked)
+
+    @step
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: incompatible type "Callable[[AnUndoThatForgetsNone, Held], Free]"
+    # mypy says: expected "Callable[[Any, Held | None], Command[Any, Any]]"
+    # pyright says: Parameter 2: type "Held | None" is incompatible with type "Held"
+    @hold.undo
+    def free(self, held: Held) -> Free:
+        return Free(id=self.asked.id, shelf=held.shelf)
+
+
+class AnUndoOfAnotherReply(Saga, name="misuse-2"):
+    asked = starts_on(Asked)
+
+    @step
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: incompatible type "Callable[[AnUndoOfAnotherReply, Paid | None], Free]"
+    # mypy says: expected "Callable[[Any, Held | None], Command[Any, Any]]"
+    # pyright says: Parameter 2: type "Held | None" is incompatible with type "Paid | None"
+    @hold.undo(timeout="1m")
+    def free(self, paid: Paid | None) -> Free:
+        return Free(id=self.asked.id, shelf=None)
+
+
+class AStepThatTakesWhatItsNodeDoesNotYield(Saga, name="misuse-3"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: incompatible type "Callable[[AStepThatTakesWhatItsNodeDoesNotYield, Paid], Pay]"
+    # mypy says: expected "Callable[[Any, Held], Command[Paid | PaidLater, Any]]"
+    # pyright says: Parameter 2: type "Held" is incompatible with type "Paid"
+    @step(hold, undo=Undo)
+    def pay(self, paid: Paid) -> Pay:
+        return Pay(id=self.asked.id)
+
+
+class AStepThatTakesOneOfTwoReplies(Saga, name="misuse-4"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def pay(self) -> Pay:
+        return Pay(id=self.asked.id)
+
+    # mypy says: incompatible type "Callable[[AStepThatTakesOneOfTwoReplies, Paid], Hold]"
+    # mypy says: expected "Callable[[Any, Paid | PaidLater], Command[Held, Any]]"
+    # pyright says: Parameter 2: type "Paid | PaidLater" is incompatible with type "Paid"
+    @pivot(pay)
+    def last(self, paid: Paid) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class AStepThatForgetsItsNode(Saga, name="misuse-5"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: incompatible type "Callable[[AStepThatForgetsItsNode], Pay]"
+    # mypy says: expected "Callable[[Any, Held], Command[Paid | PaidLater, Any]]"
+    # pyright says: Function accepts too few positional parameters; expected 2 but received 1
+    @step(hold, undo=Undo)
+    def pay(self) -> Pay:
+        return Pay(id=self.asked.id)
+
+
+class AStepThatReturnsAnEvent(Saga, name="misuse-6"):
+    asked = starts_on(Asked)
+
+    # mypy says: incompatible type "Callable[[AStepThatReturnsAnEvent], Held]"
+    # mypy says: expected "Callable[[Any], Command[Never, Any]]"
+    # pyright says: Function return type "Held" is incompatible with type "Command[R@__call__, Any]"
+    @step(undo=Undo)
+    def hold(self) -> Held:
+        return Held(shelf=1)
+
+
+class AStepThatReturnsTheWrongCommand(Saga, name="misuse-7"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def hold(self) -> Hold:
+        # mypy says: Incompatible return value type (got "Pay", expected "Hold")
+        # pyright says: Type "Pay" is not assignable to return type "Hold"
+        return Pay(id=self.asked.id)
+
+
+class AMisspeltNode(Saga, name="misuse-8"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: Name "hodl" is not defined
+    # pyright says: "hodl" is not defined
+    @step(hodl, undo=Undo)  # noqa: F821
+    def pay(self, held: Held) -> Pay:
+        return Pay(id=self.asked.id)
+
+
+class AMisspeltField(Saga, name="misuse-9"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def hold(self) -> Hold:
+        # mypy says: "Asked" has no attribute "number"
+        # pyright says: Cannot access attribute "number" for class "Asked"
+        return Hold(id=self.asked.number)
+
+
+class AnEndingOfAnotherReply(Saga, name="misuse-10"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: incompatible type "Callable[[AnEndingOfAnotherReply, Paid], Asked]"
+    # mypy says: expected "Callable[[Any, Held], Event | Sequence[Event] | None]"
+    # pyright says: Parameter 2: type "Held" is incompatible with type "Paid"
+    @on_completed(hold)
+    def over(self, paid: Paid) -> Asked:
+        return self.asked
+
+    # mypy says: incompatible type "Callable[[AnEndingOfAnotherReply], Asked]"
+    # mypy says: expected "Callable[[Any, Failure], Event | Sequence[Event] | None]"
+    # pyright says: Function accepts too few positional parameters; expected 2 but received 1
+    @on_compensated
+    def undone(self) -> Asked:
+        return self.asked
+
+
+class AnEndingThatReturnsACommand(Saga, name="misuse-11"):
+    asked = starts_on(Asked)
+
+    @step(undo=Undo)
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: incompatible type "Callable[[AnEndingThatReturnsACommand, Failure], Hold]"
+    # mypy says: expected "Callable[[Any, Failure], Event | Sequence[Event] | None]"
+    # pyright says: Function return type "Hold" is incompatible with type "Events"
+    @on_compensated
+    def undone(self, failure: Failure) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class AStartThatIsNoEvent(Saga, name="misuse-12"):
+    # mypy says: Value of type variable "E1" of "starts_on" cannot be "Hold"
+    # pyright says: Argument of type "type[Hold]" cannot be assigned
+    asked = starts_on(Hold)
+
+    @step(kind="read_only")
+    def hold(self) -> Hold:
+        return Hold(id="1")
+
+
+class AnUnknownKind(Saga, name="misuse-13"):
+    asked = starts_on(Asked)
+
+    # mypy says: No overload variant of "step" matches argument type "str"
+    # pyright says: Argument of type "Literal['compensatable']" cannot be assigned
+    @step(kind="compensatable")
+    def hold(self) -> Hold:
+        return Hold(id="1")
+
+
+class AnUndoThatIsNone(Saga, name="misuse-14"):
+    asked = starts_on(Asked)
+
+    # mypy says: incompatible type "type[Free]"
+    # mypy says: expected "type[Undo[Any]] | None"
+    # pyright says: Argument of type "type[Free]" cannot be assigned
+    @step(undo=Free)
+    def hold(self) -> Hold:
+        return Hold(id="1")
+
+
+# mypy says: expression has type "Step[Paid | PaidLater]", variable has type "Step[PaidLater]"
+# pyright says: Type "Step[Paid | PaidLater]" is not assignable to declared type "Step[PaidLater]"
+looked_at: Step[PaidLater] = Good.pay
