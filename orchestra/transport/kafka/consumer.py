@@ -1,0 +1,399 @@
+"""How does a member of a group read from Kafka? aiokafka's consumer, behind the assignment gate and our deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final
+
+import aiokafka.errors as kafka_errors
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.structs import OffsetAndMetadata
+
+from orchestra.errors import (
+    AccessDeniedError,
+    ClosedError,
+    CommitFailedError,
+    OffsetLostError,
+    TransportError,
+    UnreachableError,
+)
+from orchestra.settings import Settings
+from orchestra.transport.kafka.assignment import Gate, SharingAssignor
+from orchestra.transport.kafka.failures import translated
+from orchestra.transport.kafka.network import Network
+from orchestra.transport.kafka.places import EARLIEST, LATEST, committed_places, list_offsets
+from orchestra.transport.port import AssignmentListener, Committed, Partition, Record, Subscription
+
+_log = logging.getLogger(__name__)
+
+_BACKOFF_SECONDS: Final = 0.2
+_APPEND_TIME: Final = 1
+_NOWHERE: Final = TopicPartition("", -1)
+_REBUILD_AFTER: Final = 5
+"""So many failures in a row without a record between them, and the client is made anew."""
+
+
+class KafkaConsumer:
+    """The port's Consumer on Kafka.
+
+    Args:
+        network: asked for committed places and bounds; shared, not closed here.
+        arguments: see ``connection.client_arguments``.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        arguments: Mapping[str, Any],
+        settings: Settings,
+        subscription: Subscription,
+        listener: AssignmentListener,
+    ) -> None:
+        self._network = network
+        self._settings = settings
+        self._subscription = subscription
+        self._listener = listener
+        self._arguments = _consumer_arguments(arguments, settings, subscription)
+        self._gate = Gate()
+        self._client: Any = None
+        self._opening: asyncio.Task[None] | None = None
+        self._giving_up = asyncio.Lock()
+        self._commits: set[asyncio.Task[None]] = set()
+        self._closed: asyncio.Future[None] | None = None
+        self._failures = 0
+        self._denied: AccessDeniedError | None = None
+
+    # ---- life
+
+    async def start(self) -> None:
+        if self._closed is not None:
+            raise ClosedError("a consumer is started once")
+        self._closed = asyncio.get_running_loop().create_future()
+        await self._network.require(self._subscription.topics)
+        await self._connect()
+
+    async def _connect(self) -> None:
+        client = AIOKafkaConsumer(**self._arguments, partition_assignment_strategy=(SharingAssignor(),))
+        try:
+            async with asyncio.timeout(self._settings.request_timeout):
+                await client.start()
+        except BaseException as error:
+            await _stop(client, timeout=1.0)
+            if isinstance(error, kafka_errors.KafkaConnectionError | TimeoutError):
+                raise UnreachableError(f"joining group {self._subscription.group!r}: {error}") from error
+            if isinstance(error, kafka_errors.KafkaError | OSError):
+                raise translated(error, f"joining group {self._subscription.group!r}") from error
+            raise
+        self._client = client
+        client.subscribe(topics=list(self._subscription.topics), listener=_Listener(self._assigned, self._revoked))
+
+    async def aclose(self) -> None:
+        closed = self._closed
+        if closed is None or closed.done():
+            return
+        closed.set_result(None)
+        self._gate.shut()
+        client, self._client = self._client, None
+        if client is not None:
+            await self._give_up()
+            await _stop(client, timeout=self._settings.request_timeout)
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._closed is None or self._closed.done()
+
+    # ---- rebalances
+
+    async def _assigned(self, partitions: Collection[Any]) -> None:
+        # aiokafka sends no heartbeats until this returns: so the listener is called from a task of its own
+        mine = sorted(Partition(*each) for each in partitions)
+        epoch = self._gate.assign(mine)
+        if mine and not self._is_closing:
+            self._opening = asyncio.create_task(self._open(epoch, mine), name=f"assign-{self._subscription.group}")
+
+    async def _open(self, epoch: int, partitions: list[Partition]) -> None:
+        while not await self._place(partitions):
+            await asyncio.sleep(_BACKOFF_SECONDS)
+        with contextlib.suppress(kafka_errors.IllegalStateError):
+            self._client.pause(*_theirs(self._gate.paused))
+        await self._tell(self._listener.on_assigned, partitions, timeout=None)
+        for partition, offset in self._gate.take_held().items():
+            self._seek(partition, offset)
+        self._gate.open(epoch)
+
+    async def _place(self, partitions: list[Partition]) -> bool:
+        """Go to the committed places, or to where the subscription begins; False if the brokers could not say."""
+        try:
+            places = {
+                partition: committed.offset
+                for partition, committed in (
+                    await committed_places(self._network, self._subscription.group, partitions)
+                ).items()
+            }
+            new = [partition for partition in partitions if partition not in places]
+            when = EARLIEST if self._subscription.start == "earliest" else LATEST
+            places |= await list_offsets(self._network, new, when)
+        except AccessDeniedError as error:
+            self._denied = error  # fetch raises it
+            return False
+        except TransportError as error:
+            _log.warning("group %r: its places are not known yet: %s", self._subscription.group, error)
+            return False
+        for partition, offset in places.items():
+            self._seek(partition, offset)
+        return True
+
+    async def _revoked(self, partitions: Collection[Any]) -> None:
+        await self._give_up()
+
+    async def _give_up(self) -> None:
+        """Tell the listener that what is ours will not be; afterwards nothing of it is committed any more."""
+        self._gate.shut()
+        async with self._giving_up:
+            if self._opening is not None:
+                await self._end_opening(self._opening)
+            owned = sorted(self._gate.owned)
+            if owned:
+                # a little less than the brokers wait, so that we are back in time
+                await self._tell(self._listener.on_revoked, owned, timeout=0.9 * self._settings.rebalance_timeout)
+            for task in list(self._commits):
+                task.cancel()  # aiokafka would repeat it, with the generation that comes
+            if not self._is_closing:
+                return
+            self._gate.assign(())
+
+    async def _end_opening(self, opening: asyncio.Task[None]) -> None:
+        """Let ``on_assigned`` return; cancel it when that takes too long, or when it has not begun."""
+        _, late = await asyncio.wait({opening}, timeout=self._settings.rebalance_timeout / 2)
+        for task in late:
+            task.cancel()
+            await asyncio.wait({task}, timeout=self._settings.request_timeout)
+        self._opening = None
+
+    async def _tell(
+        self,
+        call: Callable[[Collection[Partition]], Awaitable[None]],
+        partitions: Collection[Partition],
+        *,
+        timeout: float | None,
+    ) -> None:
+        try:
+            async with asyncio.timeout(timeout):
+                await call(partitions)
+        except Exception:
+            _log.exception("the assignment listener of group %r failed", self._subscription.group)
+
+    # ---- records
+
+    async def fetch(self, *, max_records: int, timeout: float) -> list[Record]:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while not self._is_closing:
+            remaining = deadline - loop.time()
+            if not self._gate.is_open:
+                await self._wait_for_gate(max(remaining, 0))
+            elif records := await self._poll(max_records, 0) or (
+                await self._wait_for_records(max_records, remaining) if remaining > 0 else []
+            ):
+                self._failures = 0
+                return records
+            if loop.time() >= deadline:
+                return []
+        if self._closed is None:
+            raise ClosedError("this consumer was not started")
+        raise ClosedError("this consumer is closed")
+
+    async def _wait_for_gate(self, timeout: float) -> None:
+        if self._denied is not None:
+            denied, self._denied = self._denied, None
+            raise denied
+        if self._opening is not None and self._client is not None:
+            await self._client.getmany(_NOWHERE, timeout_ms=0)  # the sign of life; there are no records of nowhere
+        await self._unless_closed(self._gate.wait_open(), timeout)
+
+    async def _wait_for_records(self, max_records: int, timeout: float) -> list[Record]:
+        """In a task, because aiokafka may wait for an assignment that never comes when we close."""
+        task = asyncio.create_task(self._poll(max_records, int(timeout * 1000)))
+        try:
+            await asyncio.wait({task, *self._closings()}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else []
+        finally:
+            if not task.done():
+                task.cancel()
+
+    async def _unless_closed(self, wait: Any, timeout: float) -> None:
+        task = asyncio.create_task(wait)
+        try:
+            await asyncio.wait({task, *self._closings()}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            task.cancel()
+
+    def _closings(self) -> tuple[asyncio.Future[None], ...]:
+        return (self._closed,) if self._closed is not None else ()
+
+    async def _poll(self, max_records: int, timeout_ms: int) -> list[Record]:
+        epoch = self._gate.epoch
+        try:
+            batches = await self._client.getmany(timeout_ms=timeout_ms, max_records=max_records)
+        except kafka_errors.KafkaError as error:
+            await self._failed(error)
+            return []
+        if epoch != self._gate.epoch or not self._gate.is_open:
+            self._gate.hold({Partition(*tp): records[0].offset for tp, records in batches.items()})
+            return []
+        if len(batches) == 1:
+            (each,) = batches.values()
+            return [
+                Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers, r.timestamp_type == 1)
+                for r in each
+            ]
+        return [
+            Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers, r.timestamp_type == 1)
+            for each in batches.values()
+            for r in each
+        ]
+
+    async def _failed(self, error: kafka_errors.KafkaError) -> None:
+        """Raise what the caller must know; the rest passes, or a new client is made."""
+        ours = translated(error, f"group {self._subscription.group!r}")
+        if isinstance(ours, OffsetLostError | AccessDeniedError):
+            raise ours from error
+        _log.warning("group %r: fetching failed, going on: %s", self._subscription.group, ours)
+        self._failures += 1
+        if self._failures >= _REBUILD_AFTER:
+            self._failures = 0
+            await self._rebuild()
+        await asyncio.sleep(_BACKOFF_SECONDS)
+
+    async def _rebuild(self) -> None:
+        """aiokafka's background tasks do not come back when they die: begin with a new client."""
+        _log.warning("group %r: the client does not recover: a new one is made", self._subscription.group)
+        await self._give_up()
+        self._gate.assign(())
+        client, self._client = self._client, None
+        await _stop(client, timeout=self._settings.request_timeout)
+        while not self._is_closing:
+            try:
+                return await self._connect()
+            except UnreachableError:
+                await asyncio.sleep(_BACKOFF_SECONDS)
+
+    # ---- places
+
+    async def commit(self, offsets: Mapping[Partition, Committed]) -> None:
+        if self._client is None:
+            raise ClosedError("this consumer is not open")
+        if strangers := [partition for partition in offsets if partition not in self._gate.owned]:
+            raise CommitFailedError(f"group {self._subscription.group!r}: not ours any more: {strangers}")
+        theirs = {TopicPartition(*p): OffsetAndMetadata(c.offset, c.metadata) for p, c in offsets.items()}
+        task = asyncio.create_task(self._client.commit(theirs))
+        self._commits.add(task)
+        task.add_done_callback(self._commits.discard)
+        try:
+            await asyncio.wait({task}, timeout=self._settings.request_timeout)
+        finally:
+            in_time = task.done()
+            task.cancel()
+        if not in_time:
+            raise UnreachableError(f"group {self._subscription.group!r}: no answer to a commit: it may be stored")
+        if task.cancelled():
+            raise CommitFailedError(f"group {self._subscription.group!r}: the assignment has moved meanwhile")
+        if error := task.exception():
+            raise translated(error, f"committing for group {self._subscription.group!r}") from error
+
+    async def committed(self, partition: Partition) -> Committed | None:
+        return (await committed_places(self._network, self._subscription.group, [partition])).get(partition)
+
+    def position(self, partition: Partition) -> int | None:
+        if self._client is None or partition not in self._gate.owned:
+            return None
+        step = self._client.position(TopicPartition(*partition))
+        try:  # a coroutine that waits only while the place is not known: then there is nothing to tell
+            step.send(None)
+        except StopIteration as done:
+            return int(done.value)
+        except kafka_errors.KafkaError:
+            return None
+        step.close()
+        return None
+
+    def assignment(self) -> frozenset[Partition]:
+        return self._gate.owned
+
+    def pause(self, partitions: Collection[Partition]) -> None:
+        ours = self._gate.owned.intersection(partitions)
+        self._gate.paused |= ours
+        with contextlib.suppress(kafka_errors.IllegalStateError):
+            self._client.pause(*_theirs(ours))
+
+    def resume(self, partitions: Collection[Partition]) -> None:
+        ours = self._gate.owned.intersection(partitions)
+        self._gate.paused -= ours
+        with contextlib.suppress(kafka_errors.IllegalStateError):
+            self._client.resume(*_theirs(ours))
+
+    def seek(self, partition: Partition, offset: int) -> None:
+        if partition in self._gate.owned:
+            self._gate.forget_held(partition)
+            self._seek(partition, offset)
+
+    def _seek(self, partition: Partition, offset: int) -> None:
+        with contextlib.suppress(kafka_errors.IllegalStateError):  # it was revoked meanwhile
+            self._client.seek(TopicPartition(*partition), offset)
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type stubs
+    """aiokafka's shape for the two calls."""
+
+    def __init__(
+        self,
+        assigned: Callable[[Collection[Any]], Awaitable[None]],
+        revoked: Callable[[Collection[Any]], Awaitable[None]],
+    ) -> None:
+        self._assigned = assigned
+        self._revoked = revoked
+
+    async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+        await self._assigned(assigned)
+
+    async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+        await self._revoked(revoked)
+
+
+def _consumer_arguments(arguments: Mapping[str, Any], settings: Settings, subscription: Subscription) -> dict[str, Any]:
+    milliseconds = 1000
+    return {
+        **arguments,
+        "client_id": f"orchestra-{subscription.group}",
+        "group_id": subscription.group,
+        "enable_auto_commit": False,
+        # never a silent jump: every partition is placed explicitly, and a lost place is an error
+        "auto_offset_reset": "none",
+        "isolation_level": "read_committed",
+        "session_timeout_ms": int(settings.session_timeout * milliseconds),
+        "heartbeat_interval_ms": int(settings.heartbeat_interval * milliseconds),
+        "rebalance_timeout_ms": int(settings.rebalance_timeout * milliseconds),
+        "max_partition_fetch_bytes": subscription.batch_bytes,
+    }
+
+
+def _theirs(partitions: Collection[Partition]) -> list[TopicPartition]:
+    return [TopicPartition(*partition) for partition in partitions]
+
+
+async def _stop(client: Any, *, timeout: float) -> None:
+    """aiokafka's ``stop`` may hang while brokers are away, and may raise a stray CancelledError: neither reaches us."""
+    stopping = asyncio.create_task(client.stop())
+    await asyncio.wait({stopping}, timeout=timeout)
+    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
+        return
+    stopping.cancel()
+    await asyncio.wait({stopping}, timeout=1.0)
+    for part in (client._fetcher, client._client):  # what a stop that failed half way has left running
+        if part is not None:
+            closing = asyncio.create_task(part.close())
+            await asyncio.wait({closing}, timeout=1.0)
+            closing.cancel()

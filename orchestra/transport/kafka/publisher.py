@@ -1,0 +1,369 @@
+"""How are records put on topics, with a word on each? acks=all, idempotent, one request per broker at a time.
+
+It takes the place of aiokafka's producer, which, after one failed batch, refuses everything for that partition until it
+is made anew, sends late batches behind its caller's back, and may never stop (``docs/architecture.md``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Coroutine, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import aiokafka.errors as kafka_errors
+
+from orchestra.errors import ClosedError, OutcomeUnknownError, TopicError, TransportError, UnreachableError
+from orchestra.settings import Settings
+from orchestra.transport.kafka.batch import Batch, Verdict, Waiting, produce_request, verdicts
+from orchestra.transport.kafka.failures import (
+    DUPLICATE_SEQUENCE,
+    NO_ERROR,
+    OUT_OF_ORDER_SEQUENCE,
+    UNKNOWN_TOPIC,
+    failure,
+    is_transient,
+)
+from orchestra.transport.kafka.identity import take_identity
+from orchestra.transport.kafka.lane import Lane
+from orchestra.transport.kafka.network import Network
+from orchestra.transport.port import Identity, Outgoing, Partition, Position, murmur2
+
+_BACKOFF_SECONDS: Final = 0.05
+_SWEEP_SECONDS: Final = 0.1
+_REQUEST_BYTES: Final = 16 << 20
+_MOST_PENDING: Final = 20_000
+_MOST_PENDING_BYTES: Final = 64 << 20
+_MISSING_SECONDS: Final = 1.0
+
+_OF_ONE_RECORD: Final = frozenset({10, 18, 32, 87})
+"""Too large, bad timestamp, no key: the broker refuses a whole batch for one record."""
+_LOST_COUNT: Final = frozenset({OUT_OF_ORDER_SEQUENCE, 47, 59, 90})
+"""The broker does not know this identity's last record, or knows a newer epoch."""
+
+_hash = lru_cache(maxsize=8192)(murmur2)
+
+
+class KafkaPublisher:
+    """The port's Publisher on Kafka. Owns its network."""
+
+    def __init__(self, network: Network, settings: Settings, *, linger: float = 0.0) -> None:
+        self._network = network
+        self._timeout = settings.delivery_timeout
+        self._linger = linger
+        self._lanes: dict[Partition, Lane] = {}
+        self._ready: dict[Partition, Lane] = {}
+        """Lanes with something to send and nothing under way, the longest waiting first."""
+        self._busy: set[int] = set()
+        """Brokers that have not answered our last request."""
+        self._identity: Identity | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._chores: dict[str, asyncio.Task[None]] = {}
+        self._missing: dict[str, float] = {}
+        """Topic -> since when brokers say that it does not exist."""
+        self._asking = asyncio.Lock()
+        self._round_robin = 0
+        self._pending = 0
+        self._bytes = 0
+        self._room = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._is_scheduled = False
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._state = "new"
+
+    # ---- life
+
+    async def start(self) -> None:
+        if self._state == "new":
+            await self._network.start()
+            self._state = "open"
+
+    async def aclose(self) -> None:
+        if self._state == "open":
+            self._state = "closed"
+            self._room.set()
+            if self._pending:
+                self._idle.clear()
+                await asyncio.wait([asyncio.create_task(self._idle.wait())], timeout=self._network.timeout)
+            self._abandon()
+            for task in (tasks := [*self._tasks, *self._chores.values()]):
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            await self._network.aclose()
+
+    def _abandon(self) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for lane in self._lanes.values():
+            for each in (*(lane.batch.records if lane.batch else ()), *lane.waiting):
+                self._fail(each, _late(each, "closed before it was acknowledged"))
+
+    # ---- taking records
+
+    async def send(self, record: Outgoing) -> asyncio.Future[Position]:
+        loop = asyncio.get_running_loop()
+        while self._state == "open" and (self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES):
+            self._room.clear()
+            await self._room.wait()
+        future: asyncio.Future[Position] = loop.create_future()
+        try:
+            partition = await self._partition(record)
+        except TransportError as error:
+            future.set_exception(error)
+            future.exception()
+            return future
+        if self._state != "open":
+            raise ClosedError(f"this publisher is {self._state}: it is not open")
+        size = len(record.key or b"") + len(record.value or b"") + 64 * (1 + len(record.headers))
+        lane = self._lanes.get(partition)
+        if lane is None:
+            lane = self._lanes[partition] = Lane(partition)
+        lane.waiting.append(Waiting(record, future, loop.time() + self._timeout, size))
+        self._pending += 1
+        self._bytes += size
+        if lane.batch is None and partition not in self._ready:
+            self._ready[partition] = lane
+            self._schedule()
+        elif self._linger > 0:
+            self._schedule()  # it may be full now
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+        return future
+
+    async def _partition(self, record: Outgoing) -> Partition:
+        if record.partition is not None:
+            return Partition(record.topic, record.partition)
+        count = self._network.partitions(record.topic) or await self._count(record.topic)
+        if record.key is None:
+            self._round_robin += 1
+            return Partition(record.topic, self._round_robin % count)
+        return Partition(record.topic, (_hash(record.key) & 0x7FFFFFFF) % count)
+
+    async def _count(self, topic: str) -> int:
+        async with self._asking:  # many may ask for the same topic at once
+            if not self._network.partitions(topic):
+                since = self._missing.get(topic, -math.inf)
+                if asyncio.get_running_loop().time() - since < _MISSING_SECONDS:
+                    raise TopicError(f"topic {topic!r} does not exist")
+                try:
+                    await self._network.require([topic])
+                except TopicError:
+                    self._missing[topic] = asyncio.get_running_loop().time()
+                    raise
+                self._missing.pop(topic, None)
+            return self._network.partitions(topic)
+
+    async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
+        futures: list[asyncio.Future[Position]] = []
+        try:
+            for record in records:
+                futures.append(await self.send(record))
+        finally:
+            if futures:
+                await asyncio.wait(futures)
+        return [future.result() for future in futures]
+
+    # ---- sending
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._dispatch)
+
+    def _dispatch(self) -> None:
+        """Give each idle broker one request with a batch of each ready lane that it leads."""
+        self._is_scheduled = False
+        loop = asyncio.get_running_loop()
+        now, wake = loop.time(), math.inf
+        requests: dict[int, list[Lane]] = {}
+        for partition, lane in list(self._ready.items()):
+            if (due := lane.due(self._linger, self._timeout)) > now:
+                wake = min(wake, due)
+            elif (leader := self._network.leader(partition)) is None:
+                self._chore("leaders", self._find_leaders)
+            elif leader not in self._busy and self._is_armed(lane):
+                del self._ready[partition]
+                if lane.load(self._release) is not None:
+                    requests.setdefault(leader, []).append(lane)
+        for leader, lanes in requests.items():
+            self._busy.add(leader)
+            task = asyncio.create_task(self._carry(leader, lanes))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if wake < math.inf:
+            loop.call_at(wake, self._schedule)
+
+    def _is_armed(self, lane: Lane) -> bool:
+        """Whether the lane has an identity to write with; else one is asked for."""
+        if lane.batch is None and lane.identity is None:
+            if self._identity is None or self._identity == lane.burnt:
+                self._identity = None
+                self._chore("identity", self._renew_identity)
+                return False
+            lane.identity = self._identity
+        return True
+
+    async def _carry(self, leader: int, lanes: list[Lane]) -> None:
+        try:
+            size = 0
+            for index, lane in enumerate(lanes):
+                size += len(lane.batch.data) if lane.batch else 0
+                if index and size > _REQUEST_BYTES:
+                    for later in lanes[index:]:
+                        self._again(later, after=0.0)
+                    lanes = lanes[:index]
+                    break
+            await self._request(leader, lanes)
+        finally:
+            self._busy.discard(leader)
+            self._schedule()
+
+    async def _request(self, leader: int, lanes: list[Lane]) -> None:
+        batches = {lane.partition: lane.batch for lane in lanes if lane.batch is not None}
+        request = produce_request(batches.items(), self._network.timeout)
+        for lane in lanes:
+            lane.attempts += 1
+            for each in batches[lane.partition].records:
+                each.is_sent = True
+        try:
+            words = verdicts(await self._network.ask(leader, request))
+        except (kafka_errors.NodeNotReadyError, kafka_errors.StaleMetadata):
+            for lane in lanes:  # no connection: it did not leave
+                lane.attempts -= 1
+                if lane.attempts == 0:
+                    for each in batches[lane.partition].records:
+                        each.is_sent = False
+                self._again(lane, leader_is_known=False)
+            return
+        except (kafka_errors.KafkaError, OSError):
+            for lane in lanes:
+                self._again(lane, leader_is_known=False)
+            return
+        for lane in lanes:
+            self._judge(lane, batches[lane.partition], words[lane.partition])
+
+    def _judge(self, lane: Lane, batch: Batch, verdict: Verdict) -> None:
+        code = verdict.code
+        if code in (NO_ERROR, DUPLICATE_SEQUENCE):  # the second: stored, so long ago that its offset (-1) is forgotten
+            lane.stored()
+            for each, offset in batch.stored_at(verdict.offset):
+                self._release(each)
+                if not each.future.done():
+                    each.future.set_result(Position(lane.partition.topic, lane.partition.number, offset))
+        elif code == UNKNOWN_TOPIC or is_transient(code):
+            self._again(lane, leader_is_known=False)
+            return
+        elif code in _OF_ONE_RECORD and len(batch.records) > 1:
+            lane.put_back(singly=True)
+        elif code in _LOST_COUNT and lane.attempts == 1:  # refused, and never sent before: surely not stored
+            lane.put_back(singly=False)
+            lane.burn()
+        elif code in _LOST_COUNT:
+            lane.burn()
+            self._fail_all(batch, OutcomeUnknownError(str(failure(code, f"sending to {lane.partition.topic}"))))
+        else:
+            lane.refused()
+            self._fail_all(batch, failure(code, f"sending to {lane.partition.topic}[{lane.partition.number}]"))
+        if lane.waiting:
+            self._ready[lane.partition] = lane
+
+    def _again(self, lane: Lane, *, after: float = _BACKOFF_SECONDS, leader_is_known: bool = True) -> None:
+        """Send the same batch once more, if somebody still waits for it."""
+        if not leader_is_known:
+            self._network.forget(lane.partition)
+        if lane.batch is not None and all(each.future.done() for each in lane.batch.records):
+            for each in lane.batch.records:
+                self._release(each)
+            lane.burn()
+        lane.not_before = asyncio.get_running_loop().time() + after
+        if lane.batch is not None or lane.waiting:
+            self._ready[lane.partition] = lane
+
+    # ---- chores: what several lanes may lack at once
+
+    def _chore(self, name: str, work: Any) -> None:
+        if name not in self._chores and self._state != "done":
+            task = asyncio.create_task(self._do_chore(name, work()))
+            self._chores[name] = task
+
+    async def _do_chore(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except (kafka_errors.KafkaError, OSError, TransportError):
+            await asyncio.sleep(_BACKOFF_SECONDS)  # records expire meanwhile, if it goes on like this
+        finally:
+            self._chores.pop(name, None)
+            self._schedule()
+
+    async def _renew_identity(self) -> None:
+        self._identity = await take_identity(self._network)
+
+    async def _find_leaders(self) -> None:
+        lanes = [lane for partition, lane in self._ready.items() if self._network.leader(partition) is None]
+        topics = {lane.partition.topic for lane in lanes}
+        try:
+            found = await self._network.learn(topics)
+        except TransportError as error:
+            if isinstance(error, UnreachableError):
+                raise
+            self._refuse(lanes, error)
+            return
+        now = asyncio.get_running_loop().time()
+        for topic in topics & set(found):
+            self._missing.pop(topic, None)
+        for topic in topics - set(found):
+            if now - self._missing.setdefault(topic, now) > _MISSING_SECONDS:
+                lost = [lane for lane in lanes if lane.partition.topic == topic]
+                self._refuse(lost, TopicError(f"topic {topic!r} does not exist"))
+        for lane in lanes:
+            topic, number = lane.partition
+            if topic in found and number not in found[topic].leaders:
+                self._refuse([lane], TopicError(f"topic {topic!r} has no partition {number}"))
+        await asyncio.sleep(_BACKOFF_SECONDS if len(found) < len(topics) else 0)
+
+    def _refuse(self, lanes: Sequence[Lane], error: TransportError) -> None:
+        """Nothing can be sent there: fail what waits."""
+        for lane in lanes:
+            for each in (*(lane.batch.records if lane.batch else ()), *lane.waiting):
+                self._fail(each, type(error)(str(error)))
+            lane.burn()
+            lane.waiting.clear()
+            self._ready.pop(lane.partition, None)
+
+    # ---- giving up
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._sweeper = None
+        for lane in self._lanes.values():
+            for each in list(lane.expired(loop.time())):
+                self._fail(each, _late(each, f"no acknowledgement within {self._timeout} s"))
+        if self._pending:
+            self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _fail_all(self, batch: Batch, error: TransportError) -> None:
+        for each in batch.records:
+            self._fail(each, type(error)(str(error)))
+
+    def _fail(self, each: Waiting, error: TransportError) -> None:
+        self._release(each)
+        if not each.future.done():
+            each.future.set_exception(error)
+            each.future.exception()  # whoever does not wait for it has chosen not to know: no warning about it
+
+    def _release(self, each: Waiting) -> None:
+        """A record no longer takes up space."""
+        if each.size:
+            self._bytes -= each.size
+            self._pending -= 1
+            each.size = 0
+            self._room.set()
+            if not self._pending:
+                self._idle.set()
+
+
+def _late(each: Waiting, why: str) -> TransportError:
+    where = each.record.topic
+    return OutcomeUnknownError(f"{where}: {why}") if each.is_sent else UnreachableError(f"{where}: not sent: {why}")
