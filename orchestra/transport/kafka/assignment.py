@@ -1,7 +1,7 @@
 """When may records of a partition be handed out? The assignment gate, and who gets which partition.
 
-aiokafka hands out records of a new assignment before ``on_partitions_assigned`` has returned, and takes completions of an
-old one for the new. The gate has an epoch, one higher at each revocation and each assignment: whatever began under
+aiokafka hands out records of a new assignment before ``on_partitions_assigned`` has returned, and takes completions of
+an old one for the new. The gate has an epoch, one higher at each revocation and each assignment: whatever began under
 another epoch does not count any more.
 """
 
@@ -12,7 +12,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
-from aiokafka.coordinator.assignors.abstract import AbstractPartitionAssignor
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment, ConsumerProtocolMemberMetadata
 
 from orchestra.transport.port import Partition
@@ -71,10 +70,11 @@ class Gate:
         return {partition: offset for partition, offset in held.items() if partition in self.owned}
 
 
-class SharingAssignor(AbstractPartitionAssignor):  # type: ignore[misc]  # aiokafka has no type stubs
-    """Evenly, and each partition where it was before as far as that allows; one object per consumer.
+class SharingAssignor:
+    """aiokafka's shape for an assignor. Evenly, and each partition where it was before, as far as that allows.
 
-    aiokafka's own sticky assignor keeps what a member has in a class attribute, which all consumers of a process share.
+    One object per consumer: aiokafka's own sticky assignor keeps what a member has in a class attribute, which all
+    consumers of a process share.
     """
 
     name: ClassVar[str] = "orchestra"

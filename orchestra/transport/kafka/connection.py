@@ -71,5 +71,5 @@ class _Tokens(AbstractTokenProvider):  # type: ignore[misc]  # aiokafka has no t
     def __init__(self, token: TokenProvider) -> None:
         self._token = token
 
-    async def token(self) -> str:
+    async def token(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
         return await self._token()

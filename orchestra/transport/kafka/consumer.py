@@ -115,7 +115,9 @@ class KafkaConsumer:
             self._opening = asyncio.create_task(self._open(epoch, mine), name=f"assign-{self._subscription.group}")
 
     async def _open(self, epoch: int, partitions: list[Partition]) -> None:
-        while not await self._place(partitions):
+        while True:
+            if await self._place(partitions):
+                break
             await asyncio.sleep(_BACKOFF_SECONDS)
         with contextlib.suppress(kafka_errors.IllegalStateError):
             self._client.pause(*_theirs(self._gate.paused))
@@ -189,6 +191,8 @@ class KafkaConsumer:
     # ---- records
 
     async def fetch(self, *, max_records: int, timeout: float) -> list[Record]:
+        if self._is_closing:
+            raise ClosedError(f"group {self._subscription.group!r}: this consumer is not open")
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while not self._is_closing:
@@ -201,10 +205,8 @@ class KafkaConsumer:
                 self._failures = 0
                 return records
             if loop.time() >= deadline:
-                return []
-        if self._closed is None:
-            raise ClosedError("this consumer was not started")
-        raise ClosedError("this consumer is closed")
+                break
+        return []
 
     async def _wait_for_gate(self, timeout: float) -> None:
         if self._denied is not None:
@@ -217,21 +219,22 @@ class KafkaConsumer:
     async def _wait_for_records(self, max_records: int, timeout: float) -> list[Record]:
         """In a task, because aiokafka may wait for an assignment that never comes when we close."""
         task = asyncio.create_task(self._poll(max_records, int(timeout * 1000)))
+        waits: set[asyncio.Future[Any]] = {task, *self._closings()}
         try:
-            await asyncio.wait({task, *self._closings()}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             return task.result() if task.done() else []
         finally:
             if not task.done():
                 task.cancel()
 
     async def _unless_closed(self, wait: Any, timeout: float) -> None:
-        task = asyncio.create_task(wait)
+        task: asyncio.Future[Any] = asyncio.create_task(wait)
         try:
             await asyncio.wait({task, *self._closings()}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         finally:
             task.cancel()
 
-    def _closings(self) -> tuple[asyncio.Future[None], ...]:
+    def _closings(self) -> tuple[asyncio.Future[Any], ...]:
         return (self._closed,) if self._closed is not None else ()
 
     async def _poll(self, max_records: int, timeout_ms: int) -> list[Record]:
@@ -275,9 +278,9 @@ class KafkaConsumer:
         self._gate.assign(())
         client, self._client = self._client, None
         await _stop(client, timeout=self._settings.request_timeout)
-        while not self._is_closing:
+        while self._client is None and not self._is_closing:
             try:
-                return await self._connect()
+                await self._connect()
             except UnreachableError:
                 await asyncio.sleep(_BACKOFF_SECONDS)
 
@@ -356,10 +359,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ha
         self._assigned = assigned
         self._revoked = revoked
 
-    async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+    async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, assigned: Collection[Any]
+    ) -> None:
         await self._assigned(assigned)
 
-    async def on_partitions_revoked(self, revoked: Collection[Any]) -> None:
+    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, revoked: Collection[Any]
+    ) -> None:
         await self._revoked(revoked)
 
 

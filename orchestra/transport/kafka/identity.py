@@ -5,6 +5,8 @@ aiokafka has no public call for it; its request classes do it. No transaction is
 
 from __future__ import annotations
 
+from typing import cast
+
 from aiokafka.protocol.transaction import InitProducerIdRequest
 
 from orchestra.transport.kafka.failures import NO_ERROR, failure
@@ -23,7 +25,7 @@ async def take_identity(network: Network, transactional_id: str | None = None) -
     """
 
     async def attempt() -> Identity:
-        request = InitProducerIdRequest(transactional_id, _TRANSACTION_TIMEOUT_MS)
+        request = InitProducerIdRequest(cast("str", transactional_id), _TRANSACTION_TIMEOUT_MS)
         if transactional_id is None:
             answer = await network.ask_any(request)
         else:

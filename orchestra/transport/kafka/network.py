@@ -50,7 +50,7 @@ class Network:
             timeout: the deadline of one call, with all its repetitions, in seconds.
         """
         self.timeout = timeout
-        self._arguments = arguments | {"client_id": name}
+        self._arguments: dict[str, Any] = {**arguments, "client_id": name}
         self._client: Any = None
         self._facts: dict[str, TopicFacts] = {}
 

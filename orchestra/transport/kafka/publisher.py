@@ -159,7 +159,8 @@ class KafkaPublisher:
         futures: list[asyncio.Future[Position]] = []
         try:
             for record in records:
-                futures.append(await self.send(record))
+                future = await self.send(record)
+                futures.append(future)
         finally:
             if futures:
                 await asyncio.wait(futures)

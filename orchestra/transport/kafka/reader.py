@@ -121,7 +121,7 @@ class KafkaReader:
         found: list[Record] = []
         memory = MemoryRecords(data)
         while memory.has_next():
-            batch = memory.next_batch()
+            batch: Any = memory.next_batch()
             if not batch.validate_crc():
                 raise UnreachableError(f"{self._name}: damaged on the way: the checksum of a batch is wrong")
             if not batch.is_control_batch:

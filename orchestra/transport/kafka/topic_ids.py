@@ -3,6 +3,9 @@
 aiokafka asks for metadata up to version 5, which has no topic ids; this is the request of KIP-516, by hand.
 """
 
+# pyright: reportAssignmentType=false, reportIncompatibleMethodOverride=false, reportIncompatibleVariableOverride=false
+# (aiokafka declares these as properties and sets them as attributes)
+
 from __future__ import annotations
 
 import uuid

@@ -125,9 +125,9 @@ class KafkaTopics:
                 by_leader.setdefault(leader, {}).setdefault(partition.topic, []).append((partition.number, offset))
             for leader, topics in by_leader.items():
                 answer = await self._network.ask(leader, DeleteRecordsRequest(list(topics.items()), self._timeout_ms))
-                for topic, rows, *_tags in answer.topics:
-                    for number, _low, code, *_tags in rows:
-                        self._deleted(Partition(topic, number), code, left)
+                for row in answer.topics:
+                    for number, _low, code, *_tags in row[1]:
+                        self._deleted(Partition(row[0], number), code, left)
             if left:
                 raise UnreachableError("leaders have moved")
 
