@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ class Context:
     Attributes:
         event: the event's envelope: its attributes, and raw data.
         attempt: which try this is, from 1. Waiting for a dependency that is down starts none.
+        until: when this attempt is cancelled, in the event loop's time; None where the handler has no timeout.
     """
 
     __slots__ = (
@@ -42,9 +44,9 @@ class Context:
         "_messages",
         "_record",
         "_types",
-        "_until",
         "attempt",
         "event",
+        "until",
     )
 
     def __init__(
@@ -56,7 +58,6 @@ class Context:
         types: Types,
         clock: Clock,
         attempt: int = 1,
-        until: float | None = None,
     ) -> None:
         self.event = event
         self.attempt = attempt
@@ -65,7 +66,7 @@ class Context:
         self._is_command = is_command
         self._types = types
         self._clock = clock
-        self._until = until
+        self.until: float | None = None
         # The rest is made when it is asked for: most handlers ask for little, and every record has a context.
         self._effect_id: str | None = None
         self._messages: list[Emitted] | None = None
@@ -89,14 +90,14 @@ class Context:
 
     @property
     def deadline(self) -> datetime | None:
-        """When this attempt is cancelled; None where the handler has no timeout."""
-        if self._until is None:
+        """When this attempt is cancelled, as a time of day; None where the handler has no timeout."""
+        if self.until is None:
             return None
-        return self._clock.now() + timedelta(seconds=self._until - self._clock.elapsed())
+        return self._clock.now() + timedelta(seconds=self.until - asyncio.get_running_loop().time())
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry handler, event_id, effect_id, correlation_id, attempt and the record's position."""
+        """A logger that adds handler, event_id, effect_id, correlation_id, attempt and the record's position."""
         record = self._record
         return logging.LoggerAdapter(
             _log,
@@ -127,6 +128,15 @@ class Context:
         if self._handling is not None and self._handling.settled is not None:
             raise DefinitionError("ctx.publish(): the effect has ended, so a crash could lose this; publish within it")
         self.messages.append(emitted(message))
+
+    def now(self) -> datetime:
+        """The time of day, by the service's clock."""
+        return self._clock.now()
+
+    @property
+    def is_untouched(self) -> bool:
+        """Nothing was emitted, and no effect entered."""
+        return self._messages is None and self._handling is None
 
     @property
     def messages(self) -> list[Emitted]:

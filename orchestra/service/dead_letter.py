@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
-from orchestra.transport.port import Outgoing, Record
+from orchestra.transport.port import Headers, Outgoing, Record
 
 PREFIX = "orchestra-dlq-"
 _KEPT = ("source-topic", "source-partition", "source-offset", "source-timestamp", "first-failure")
@@ -91,10 +91,17 @@ def dead_letter(record: Record, failure: Failure, *, topic: str, group: str, ver
 
 def without_payload(letter: Outgoing) -> Outgoing:
     """The dead letter for a topic that does not take its value: a pointer to the source, which still holds it."""
-    return Outgoing(
-        letter.topic, letter.key, None, [*letter.headers, (f"{PREFIX}payload", b"omitted")],
-        timestamp_ms=letter.timestamp_ms,
-    )  # fmt: skip
+    return _reduced(letter, [*letter.headers, (f"{PREFIX}payload", b"omitted")])
+
+
+def bare(letter: Outgoing) -> Outgoing:
+    """The dead letter for a topic that does not take its headers either: only the reasons are left."""
+    reasons = [(name, value) for name, value in letter.headers if name.startswith(PREFIX)]
+    return _reduced(letter, [*reasons, (f"{PREFIX}payload", b"omitted with its headers")])
+
+
+def _reduced(letter: Outgoing, headers: Headers) -> Outgoing:
+    return Outgoing(letter.topic, letter.key, None, headers, timestamp_ms=letter.timestamp_ms)
 
 
 def _redrives(record: Record) -> int:

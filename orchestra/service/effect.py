@@ -101,8 +101,8 @@ class Effect(Generic[O]):
                 self.action = self._outcome_of(await self._bar(action))
             return
         await self._session.rollback()  # nothing to do: let others have the lock
-        if known.state is not State.DONE:
-            raise Refused("expired" if known.state is State.EXPIRED else "barred")
+        if (reason := known.refusal) is not None:
+            raise Refused(reason)
         self.is_repeat = True
         self.outcome = self._outcome_of(known)
         handling.messages[:] = known.messages
@@ -146,13 +146,13 @@ class EventEffect(Effect[Event]):
         return outcome
 
 
-async def refuse_expired(session: Session, effect_id: str, handler: str, at: datetime) -> Entry | None:
-    """The entry of a command that came too late. None: it was never begun, and is shut from now on."""
+async def shut_expired(session: Session, effect_id: str, handler: str, at: datetime) -> Entry:
+    """The entry of a command that came too late: if it was never begun, it is shut from now on."""
     try:
         found = await take(session, effect_id, State.EXPIRED, handler, at)
         if found is None:
             await session.commit()
-        return found
+        return found or Entry(State.EXPIRED, at)
     finally:
         if session.in_transaction():
             await session.rollback()

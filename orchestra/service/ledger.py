@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Literal, TypeGuard
 
 from pydantic_core import from_json, to_json
 
@@ -69,6 +70,13 @@ class Entry:
     at: datetime
     outcome: Emitted | None = None
     messages: tuple[Emitted, ...] = ()
+
+    @property
+    def refusal(self) -> Literal["expired", "barred"] | None:
+        """Why the effect may never happen, if it may not."""
+        if self.state is State.EXPIRED:
+            return "expired"
+        return "barred" if self.state is State.BARRED else None
 
 
 async def create_tables(engine: AsyncEngine) -> None:
@@ -132,6 +140,11 @@ async def store(session: Session, effect_id: str, outcome: Emitted | None, messa
             "emitted": to_json([_plain(message) for message in messages]).decode() if messages else None,
         },
     )
+
+
+def is_session(value: object) -> TypeGuard[Session]:
+    """Whether a transaction can be opened with this."""
+    return isinstance(value, Session)
 
 
 def whole_millis(moment: datetime) -> datetime:

@@ -89,10 +89,13 @@ def failed(cause: Cause, dead_letter_id: str, reason: str, error: str) -> list[O
     return _own_answer(cause, event, derived_id(cause.effect_id, cause.handler, "failed", dead_letter_id))
 
 
-def refused(cause: Cause, reason: Literal["expired", "barred"], note: str) -> list[Outgoing]:
+def refused(cause: Cause, reason: Literal["expired", "barred"]) -> list[Outgoing]:
     """The answer for a command that was not begun and never will be. Empty where nobody waits for one."""
-    event = StepRefused(reason=reason, note=note)
+    event = StepRefused(reason=reason, note=_NOTES[reason])
     return _own_answer(cause, event, derived_id(cause.effect_id, cause.handler, "refused"))
+
+
+_NOTES = {"expired": "it came after its expirytime and was not begun", "barred": "its compensation came first"}
 
 
 def _own_answer(cause: Cause, event: Event, answer_id: str) -> list[Outgoing]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import sys
 from enum import Enum, StrEnum
 
-from orchestra.errors import DecodeError, DefinitionError, EncodeError, PermanentError, TransportError
+from orchestra.errors import DecodeError, DefinitionError, EncodeError, PermanentError, TransientError, TransportError
+
+
+class TimedOutError(TransientError):
+    """An attempt reached its handler's timeout."""
+
+    code = "timeout"
 
 
 class Reason(StrEnum):
@@ -45,7 +51,7 @@ def course_of(error: BaseException) -> tuple[Course, Reason]:
         return Course.DEAD_LETTER, Reason.PERMANENT
     if is_infrastructure(error):
         return Course.WAIT, Reason.TRANSIENT
-    return Course.TRY_AGAIN, Reason.TRANSIENT
+    return Course.TRY_AGAIN, Reason.TIMEOUT if isinstance(error, TimedOutError) else Reason.TRANSIENT
 
 
 def is_infrastructure(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from orchestra.duration import Duration
 from orchestra.errors import DefinitionError
@@ -21,7 +21,7 @@ M = TypeVar("M")
 E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Event)
 J = TypeVar("J", bound=Event)
-A = TypeVar("A", covariant=True)
+A = TypeVar("A")
 G = TypeVar("G", bound=Callable[..., AsyncIterator[Any]])
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -128,7 +128,7 @@ class Service:
     def resource(self, function: G, /) -> G: ...
     @overload
     def resource(self, *, scope: Scope) -> Callable[[G], G]: ...
-    def resource(self, function: Any = None, /, *, scope: Literal["process", "call"] = "process") -> Any:
+    def resource(self, function: Any = None, *, scope: Scope = "process") -> Any:
         """Register what handlers and other resources may take as a parameter, found by the type that it yields.
 
         Args:

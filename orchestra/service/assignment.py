@@ -1,0 +1,84 @@
+"""Which partitions are ours, and what happens when they come, grow too full, or go?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+
+from orchestra.errors import TransportError
+from orchestra.service.lanes import Share
+from orchestra.service.offsets import WINDOW, Place, read_place
+from orchestra.transport.port import Committed, Consumer, Partition
+
+_log = logging.getLogger(__name__)
+
+
+class Assignment:
+    """The shares of one service in one process; the transport's listener.
+
+    Args:
+        leave: ends the work of shares and commits it; called before they are forgotten. Never raises.
+        high_water: queued records of one partition at which it is paused. It goes on at half of that.
+    """
+
+    def __init__(self, leave: Callable[[Collection[Share]], Awaitable[None]], *, high_water: int) -> None:
+        self.shares: dict[tuple[str, int], Share] = {}
+        self.consumer: Consumer | None = None
+        """Set before it is started: consumer and listener know each other."""
+        self._leave = leave
+        self._high_water = high_water
+        # The window's last part is for what one fetch may bring after the pause.
+        self._high_span = WINDOW - 4 * high_water
+
+    async def on_assigned(self, partitions: Collection[Partition]) -> None:
+        starts = await asyncio.gather(*(self._start_of(partition) for partition in partitions))
+        for partition, (place, committed) in zip(partitions, starts, strict=True):
+            share = Share(partition, place)
+            share.committed = committed
+            self.shares[partition] = share
+        assert self.consumer is not None
+        self.consumer.resume(partitions)  # a pause may have outlived the share that asked for it
+
+    async def _start_of(self, partition: Partition) -> tuple[Place | None, Committed | None]:
+        """Where the group stands. Without an answer: unknown, and the map of what is done above the place is not used;
+        the transport begins at the place all the same, so records are handled again and none is lost."""
+        assert self.consumer is not None
+        try:
+            committed = await self.consumer.committed(partition)
+        except TransportError as error:
+            _log.warning("%s: no committed place to read: %s", partition, error)
+            return None, None
+        if committed is None:
+            return None, None
+        return read_place(committed.offset, committed.metadata), committed
+
+    async def on_revoked(self, partitions: Collection[Partition]) -> None:
+        leaving = [share for partition in partitions if (share := self.shares.get(partition)) is not None]
+        await self._leave(leaving)
+        for share in leaving:
+            if self.shares.get(share.partition) is share:
+                del self.shares[share.partition]
+
+    # ---- back-pressure
+
+    def pause_full(self, touched: Collection[Share]) -> None:
+        """Fetch no more of the shares that have too much queued, or are too far ahead of their base."""
+        full = [share for share in touched if not share.is_paused and self._is_full(share, self._high_water)]
+        for share in full:
+            share.is_paused = True
+        if full and self.consumer is not None:
+            self.consumer.pause([share.partition for share in full])
+
+    def resume_emptied(self) -> None:
+        """Fetch again of paused shares that have come down to half."""
+        low = self._high_water // 2
+        ready = [share for share in self.shares.values() if share.is_paused and not self._is_full(share, low)]
+        for share in ready:
+            share.is_paused = False
+        if ready and self.consumer is not None:
+            self.consumer.resume([share.partition for share in ready])
+
+    def _is_full(self, share: Share, limit: int) -> bool:
+        high_span = self._high_span if limit == self._high_water else self._high_span // 2
+        return share.queued >= limit or share.tracker.span >= high_span

@@ -1,0 +1,292 @@
+"""Which record is handled next, and by whom? Key lanes: in order for each key, in parallel across keys.
+
+A *lane* is a partition and a key, and the queue of its records that are not done. At most one record of a lane is
+being handled. A record without a key has a lane of its own. A lane exists while it has records, so a million keys leave
+nothing behind.
+
+*Workers* are tasks that take ready lanes, oldest first, and handle one record of each. There is no task for each
+record: a worker whose handler does not wait goes straight on to the next lane. A worker that takes a lane and sees more
+calls one other worker before it begins, and that one does the same; so when a handler waits, somebody is on the way
+already, and when none does, one worker does it all. At most ``limit`` workers exist.
+
+What is awaited, and what may come in between: only the handling itself. Everything else here runs in one step of the
+loop, so a lane is in exactly one place: in ``_ready``, or at one worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+
+from orchestra.service.offsets import Place, Tracker
+from orchestra.service.signals import GivenUp
+from orchestra.transport.port import Committed, Partition, Record
+
+
+class Share:
+    """One partition during one assignment. A partition that comes back is another share: what is left of the old one
+    can change nothing about the new one."""
+
+    __slots__ = (
+        "busy",
+        "committed",
+        "drained",
+        "is_closed",
+        "is_draining",
+        "is_paused",
+        "lanes",
+        "partition",
+        "queued",
+        "tracker",
+    )
+
+    def __init__(self, partition: Partition, start: Place | None) -> None:
+        self.partition = partition
+        self.tracker = Tracker(start)
+        self.lanes: dict[bytes, Lane] = {}
+        self.queued = 0
+        """Records that wait or are being handled."""
+        self.busy = 0
+        """Records that are being handled."""
+        self.is_draining = False
+        """Nothing new is begun."""
+        self.drained = asyncio.Event()
+        """Draining, and nothing is being handled."""
+        self.is_closed = False
+        """Whatever is still under way changes nothing any more."""
+        self.is_paused = False
+        self.committed: Committed | None = None
+        """What was committed last."""
+
+
+class Lane:
+    """The records of one key that are not done, oldest first."""
+
+    __slots__ = ("abandoned", "key", "records", "share")
+
+    def __init__(self, share: Share, key: bytes | None, record: Record) -> None:
+        self.share = share
+        self.key = key
+        self.records = deque((record,))
+        self.abandoned: str | None = None
+        """The handler of the oldest record that ignored its cancellation."""
+
+
+class Worker:
+    """A task that handles records; what the processor tells it is for :class:`orchestra.service.deadline.Deadlines`."""
+
+    __slots__ = ("deadline", "handler", "is_lost", "is_timed_out", "is_waiting", "lane", "task")
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.lane: Lane | None = None
+        self.handler = ""
+        """Whose attempt is under way."""
+        self.deadline: float | None = None
+        """When the attempt under way is to be cancelled, or has been and is to be given up."""
+        self.is_timed_out = False
+        self.is_waiting = False
+        """Between two tries, or until a dependency is back: not worth waiting for when partitions are taken away."""
+        self.is_lost = False
+        """Given up: the lane has gone to somebody else."""
+
+
+Handle = Callable[[Record, "Worker", str | None], Awaitable[None]]
+"""Handles one record until it may count as done. The text names the handler that was abandoned with this record, if one
+was. Raises CancelledError and GivenUp; anything else is a mistake of ours, and ends the service."""
+
+
+class Lanes:
+    """All lanes of one service in one process.
+
+    Args:
+        handle: what a worker does with a record.
+        limit: the most records handled at once.
+        on_done: called after each record that is done.
+    """
+
+    def __init__(self, handle: Handle, *, limit: int, on_done: Callable[[], None]) -> None:
+        self._handle = handle
+        self._limit = limit
+        self._on_done = on_done
+        self._ready: deque[Lane] = deque()
+        self._idle: list[asyncio.Future[None]] = []
+        self._is_calling = False
+        self.failure: BaseException | None = None
+        """What ended a worker that should never end so."""
+        self._room: asyncio.Future[None] | None = None
+        self._room_below = 0
+        self.workers: set[Worker] = set()
+        self.lost: set[Worker] = set()
+        """Workers that were given up and have not ended."""
+        self.queued = 0
+        """Records that wait or are being handled, of all partitions."""
+        self.queued_bytes = 0
+
+    # ---- records in
+
+    def admit(self, share: Share, record: Record) -> None:
+        """Queue a record that the share's tracker has admitted."""
+        share.queued += 1
+        self.queued += 1
+        if record.value is not None:
+            self.queued_bytes += len(record.value)
+        key = record.key
+        if key is None:
+            self._ready.append(Lane(share, None, record))
+        elif (lane := share.lanes.get(key)) is not None:
+            lane.records.append(record)
+            return
+        else:
+            lane = share.lanes[key] = Lane(share, key, record)
+            self._ready.append(lane)
+        if not self._is_calling:
+            self._call_worker()
+
+    async def wait_room(self, below: int, timeout: float) -> None:
+        """Return when fewer than ``below`` records are queued, or after ``timeout`` seconds."""
+        if self.queued < below:
+            return
+        self._room = asyncio.get_running_loop().create_future()
+        self._room_below = below
+        await asyncio.wait((self._room,), timeout=timeout)
+        self._room = None
+
+    # ---- workers
+
+    def _call_worker(self) -> None:
+        if self._idle:
+            self._is_calling = True
+            self._idle.pop().set_result(None)
+        elif len(self.workers) < self._limit:
+            self._is_calling = True
+            worker = Worker()
+            self.workers.add(worker)
+            worker.task = asyncio.get_running_loop().create_task(self._work(worker), name="orchestra-worker")
+
+    async def _work(self, worker: Worker) -> None:
+        try:
+            self._is_calling = False
+            while True:
+                while self._ready:
+                    lane = self._ready.popleft()
+                    if self._ready and not self._is_calling:
+                        self._call_worker()
+                    await self._serve(worker, lane)
+                    if worker.is_lost:
+                        return
+                await self._rest()
+        finally:
+            self.workers.discard(worker)
+            self.lost.discard(worker)
+            if self._ready and not self._is_calling:
+                self._call_worker()
+
+    async def _rest(self) -> None:
+        called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(called)
+        try:
+            await called
+        finally:
+            if called.cancelled():
+                self._idle.remove(called)
+            else:
+                self._is_calling = False
+
+    async def _serve(self, worker: Worker, lane: Lane) -> None:
+        share = lane.share
+        if share.is_draining:
+            self._drop(lane)
+            return
+        record = lane.records[0]
+        worker.lane = lane
+        share.busy += 1
+        try:
+            await self._handle(record, worker, lane.abandoned)
+        except BaseException as error:
+            if not worker.is_lost:  # the record stays incomplete, and will be read again
+                self._leave(worker, share)
+                self._drop(lane)
+            if isinstance(error, GivenUp):
+                return
+            if not isinstance(error, asyncio.CancelledError):
+                self.failure = error
+            raise
+        if not worker.is_lost:
+            self._leave(worker, share)
+            lane.abandoned = None
+            self._complete(lane, record)
+
+    def _leave(self, worker: Worker, share: Share) -> None:
+        worker.lane = None
+        share.busy -= 1
+        if share.is_draining and not share.busy:
+            share.drained.set()
+
+    def _complete(self, lane: Lane, record: Record) -> None:
+        share, records = lane.share, lane.records
+        records.popleft()
+        self._release(share, record)
+        if not share.is_closed:
+            share.tracker.done(record.offset)
+            self._on_done()
+        if records:
+            self._ready.append(lane)  # behind the others, so that a busy key does not keep a worker to itself
+        elif lane.key is not None:
+            del share.lanes[lane.key]
+
+    def _drop(self, lane: Lane) -> None:
+        """Forget a lane: its records are not done, and whoever has the partition next reads them again."""
+        share = lane.share
+        for record in lane.records:
+            self._release(share, record)
+        lane.records.clear()
+        if lane.key is not None:
+            share.lanes.pop(lane.key, None)
+
+    def _release(self, share: Share, record: Record) -> None:
+        share.queued -= 1
+        self.queued -= 1
+        if record.value is not None:
+            self.queued_bytes -= len(record.value)
+        if self._room is not None and self.queued < self._room_below and not self._room.done():
+            self._room.set_result(None)
+
+    def abandon(self, worker: Worker) -> None:
+        """Give up a worker whose handler ignores its cancellation. Its lane goes on with another, which is told."""
+        lane = worker.lane
+        assert lane is not None
+        worker.is_lost = True
+        self._leave(worker, lane.share)
+        self.workers.discard(worker)
+        self.lost.add(worker)
+        lane.abandoned = worker.handler
+        self._ready.append(lane)
+        if not self._is_calling:
+            self._call_worker()
+
+    # ---- the end
+
+    def drain(self, shares: Collection[Share]) -> None:
+        """Begin nothing more of these shares, and end what only waits. Each one's ``drained`` is set in the end."""
+        for share in shares:
+            share.is_draining = True
+            if not share.busy:
+                share.drained.set()
+        self.cancel(shares, only_waiting=True)
+
+    def cancel(self, shares: Collection[Share], *, only_waiting: bool = False) -> None:
+        """Cancel what is being handled of these shares."""
+        for worker in self.workers:
+            if worker.lane is not None and worker.lane.share in shares and (worker.is_waiting or not only_waiting):
+                assert worker.task is not None
+                worker.task.cancel()
+
+    async def aclose(self, grace: float) -> None:
+        """End all workers; those that ignore it for ``grace`` seconds are left behind."""
+        tasks = {worker.task for worker in (*self.workers, *self.lost) if worker.task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)

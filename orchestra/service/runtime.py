@@ -1,0 +1,221 @@
+"""How does a service run in one process, from start to drained stop? Fetches, admits, and sees to it that all of it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Sequence
+
+from orchestra.clock import Clock, SystemClock
+from orchestra.ids import Jitter, system_jitter
+from orchestra.service.assignment import Assignment
+from orchestra.service.binding import Binding
+from orchestra.service.committing import Committer
+from orchestra.service.deadline import Deadlines
+from orchestra.service.drain import drain
+from orchestra.service.lanes import Lanes, Share, Worker
+from orchestra.service.processor import Deployment, Processor
+from orchestra.service.publishing import Publishing
+from orchestra.service.resources import OpenResources, in_order
+from orchestra.service.service import Service
+from orchestra.service.statistics import Statistics
+from orchestra.settings import Settings
+from orchestra.transport.port import Record, Subscription, TopicSpec, Transport
+
+_log = logging.getLogger(__name__)
+
+_DEAD_LETTER_CONFIG = {"cleanup.policy": "delete", "retention.ms": str(14 * 24 * 3600 * 1000)}
+_FETCH_SECONDS = 0.5
+"""The longest that a stop waits for the fetch under way."""
+_BUFFER_BYTES = 32 << 20
+
+
+class ServiceRuntime:
+    """Runs one service in this process: ``await start()``, then ``await run()`` until :meth:`stop` is called.
+
+    Args:
+        service: what to run.
+        transport: started by the caller, and closed by it afterwards.
+        settings: names on this cluster, and timeouts.
+        clock, jitter: time and chance, so that tests own them.
+        grace: seconds that a handler may ignore its cancellation before it is given up: its record becomes a dead letter
+            with reason TIMEOUT, and the key goes on.
+
+    Raises:
+        DefinitionError: the service cannot be run as it is declared.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        transport: Transport,
+        settings: Settings,
+        *,
+        clock: Clock | None = None,
+        jitter: Jitter = system_jitter,
+        grace: float = 5.0,
+    ) -> None:
+        service.check()
+        self._service = service
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._jitter = jitter
+        self._grace = grace
+        self._statistics = Statistics()
+        self._resources = OpenResources()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._is_started = False
+        self._is_closed = False
+        # A queue of a few rounds keeps the workers busy while the next fetch is under way.
+        self._buffer = max(64, 4 * service.max_in_flight)
+        self._assignment = Assignment(self._leave, high_water=max(32, self._buffer // 2))
+        self._publisher = transport.publisher()
+        topics = sorted(settings.topic(topic) for topic in service.command_topics | service.event_topics)
+        subscription = Subscription(settings.scoped(service.name), topics)
+        self._consumer = self._assignment.consumer = transport.consumer(subscription, self._assignment)
+        self._committer = Committer(
+            self._consumer, self._assignment.shares, self._statistics, timeout=settings.request_timeout
+        )
+        self._lanes = Lanes(self._handle, limit=service.max_in_flight, on_done=self._committer.on_done)
+        self._deadlines = Deadlines(self._lanes, grace=grace, on_abandoned=self._count_abandoned)
+        self._processor: Processor | None = None
+
+    def needed_topics(self) -> list[TopicSpec]:
+        """The topics that must exist, as they are named on this cluster."""
+        service, topic = self._service, self._settings.topic
+        specs = {topic(name): TopicSpec(topic(name)) for name in service.event_topics | service.emitted_topics}
+        specs |= {
+            topic(name): TopicSpec(topic(name), config={"cleanup.policy": "delete"}) for name in service.command_topics
+        }
+        dead_letters = topic(f"{service.name}.dead-letters")
+        specs[dead_letters] = TopicSpec(dead_letters, config=_DEAD_LETTER_CONFIG)
+        return list(specs.values())
+
+    def statistics(self) -> Statistics:
+        """What was done since the start, and what is under way. A live object: copy what you want to keep."""
+        now, shares = self._statistics, self._assignment.shares.values()
+        now.queued = self._lanes.queued
+        now.workers = len(self._lanes.workers)
+        now.partitions = len(shares)
+        now.paused = sum(share.is_paused for share in shares)
+        return now
+
+    # ---- life
+
+    async def start(self) -> None:
+        """Open the resources and join the group.
+
+        Raises:
+            UnreachableError, TopicError, AccessDeniedError: of the transport.
+        """
+        service = self._service
+        await self._resources.open(in_order(service.resources, service.resources, wanted_by=f"service {service.name}"))
+        self._processor = self._make_processor()
+        await self._publisher.start()
+        await self._consumer.start()
+        self._is_started = True
+
+    def _make_processor(self) -> Processor:
+        service, settings = self._service, self._settings
+        values, declared = self._resources.values, service.resources
+        routes = {kind: [Binding(handler, declared, values)] for kind, handler in service.commands.items()}
+        for kind, handlers in service.events.items():
+            routes[kind] = [Binding(handler, declared, values) for handler in handlers]
+        deployment = Deployment(
+            group=settings.scoped(service.name),
+            dead_letters=settings.topic(f"{service.name}.dead-letters"),
+            version=service.version,
+            source=f"/services/{service.name}",
+            own_topics=frozenset(map(settings.topic, service.command_topics)),
+            topic=settings.topic,
+            types=service.outcome_types,
+        )
+        publishing = Publishing(self._publisher, self._clock, self._jitter, self._statistics)
+        return Processor(deployment, routes, publishing, self._deadlines, self._clock, self._jitter, self._statistics)
+
+    async def run(self) -> None:
+        """Handle records until :meth:`stop` is called, then drain and leave. Cancelling it does the same.
+
+        Raises:
+            OffsetLostError: records were deleted before they were handled; nothing is skipped silently.
+            AccessDeniedError: of the transport.
+        """
+        if not self._is_started:
+            await self.start()
+        committing = asyncio.create_task(self._committer.run(), name=f"orchestra-commit-{self._service.name}")
+        try:
+            while not self._stopping.is_set():
+                await self._fetch()
+        finally:
+            await self.drain()
+            committing.cancel()
+            await asyncio.wait({committing})
+            await self._aclose()
+
+    def stop(self) -> None:
+        """Take nothing more, finish what is under way within the settings' ``drain_timeout``, and let :meth:`run` return.
+        Called a second time: wait for nothing."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def drain(self) -> None:
+        """Finish what is under way, commit it, and forget all partitions."""
+        self._stopping.set()
+        await self._assignment.on_revoked([share.partition for share in self._assignment.shares.values()])
+
+    async def _aclose(self) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._deadlines.aclose()
+        await self._consumer.aclose()
+        await self._lanes.aclose(self._grace if not self._hurry.is_set() else 0.1)
+        await self._publisher.aclose()
+        await self._resources.aclose()
+
+    async def _leave(self, shares: Collection[Share]) -> None:
+        settings = self._settings
+        # Within the rebalance timeout, with room for the commit: who drains longer is put out of the group.
+        timeout = max(
+            0.0, min(settings.drain_timeout, settings.rebalance_timeout - 10.0, settings.rebalance_timeout / 2)
+        )
+        if self._stopping.is_set():
+            timeout = settings.drain_timeout
+        await drain(shares, self._lanes, self._committer, timeout=timeout, hurry=self._hurry)
+
+    # ---- records
+
+    async def _fetch(self) -> None:
+        room = self._buffer - self._lanes.queued
+        if room <= 0 or self._lanes.queued_bytes > _BUFFER_BYTES:
+            await self._lanes.wait_room(self._buffer // 2, timeout=_FETCH_SECONDS)
+            room = max(1, self._buffer - self._lanes.queued)
+        self._assignment.resume_emptied()
+        # Awaited directly: between its last look at the assignment and _admit no other task runs, so no record of a
+        # partition that was revoked meanwhile can be admitted to the share that followed it.
+        self._admit(await self._consumer.fetch(max_records=room, timeout=_FETCH_SECONDS))
+        await asyncio.sleep(0)  # a fetch that need not wait would let nobody else run
+        if self._lanes.failure is not None:
+            raise self._lanes.failure
+
+    def _admit(self, records: Sequence[Record]) -> None:
+        shares, admit = self._assignment.shares, self._lanes.admit
+        touched: set[Share] = set()
+        for record in records:
+            share = shares.get((record.topic, record.partition))
+            if share is None or share.is_draining:
+                continue
+            touched.add(share)
+            if share.tracker.admit(record.offset):
+                admit(share, record)
+        self._assignment.pause_full(touched)
+
+    async def _handle(self, record: Record, worker: Worker, abandoned: str | None) -> None:
+        assert self._processor is not None  # made before the consumer starts
+        await self._processor.handle(record, worker, abandoned)
+
+    def _count_abandoned(self, worker: Worker) -> None:
+        self._statistics.abandoned += 1
+        _log.error("handler %s ignored its cancellation for %.0f s and was given up", worker.handler, self._grace)

@@ -1,0 +1,35 @@
+"""What has a service done since it started?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Statistics:
+    """Counts since the start, and what is under way now."""
+
+    handled: int = 0
+    """Records that are done, whatever came of them; without those skipped."""
+    skipped: int = 0
+    """Of a type that nobody here subscribed to."""
+    dead_letters: int = 0
+    refused: int = 0
+    """Commands refused as expired or barred."""
+    dropped: int = 0
+    """Expired commands of handlers without a ledger: not begun and not answered."""
+    retries: int = 0
+    """Attempts after the first."""
+    waits: int = 0
+    """Times that a handling waited for a dependency that was down."""
+    abandoned: int = 0
+    """Handlers given up because they ignored their cancellation."""
+    commit_failures: int = 0
+    queued: int = 0
+    """Records fetched and not done, now."""
+    workers: int = 0
+    """Handlers running or idle, now."""
+    partitions: int = 0
+    """Assigned now."""
+    paused: int = 0
+    """Partitions not fetched from because too much of them is queued, now."""
