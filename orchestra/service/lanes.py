@@ -116,7 +116,7 @@ class Lanes:
         self.failure: BaseException | None = None
         """What ended a worker that should never end so."""
         self._room: asyncio.Future[None] | None = None
-        self._room_below = 0
+        self._room_below = (0, 0)
         self.workers: set[Worker] = set()
         self.lost: set[Worker] = set()
         """Workers that were given up and have not ended."""
@@ -144,12 +144,10 @@ class Lanes:
         if not self._is_calling:
             self._call_worker()
 
-    async def wait_room(self, below: int, timeout: float) -> None:
-        """Return when fewer than ``below`` records are queued, or after ``timeout`` seconds."""
-        if self.queued < below:
-            return
+    async def wait_room(self, records: int, size: int, timeout: float) -> None:
+        """Return when fewer ``records`` and fewer bytes than ``size`` are queued, or after ``timeout`` seconds."""
         self._room = asyncio.get_running_loop().create_future()
-        self._room_below = below
+        self._room_below = (records, size)
         await asyncio.wait((self._room,), timeout=timeout)
         self._room = None
 
@@ -250,8 +248,10 @@ class Lanes:
         self.queued -= 1
         if record.value is not None:
             self.queued_bytes -= len(record.value)
-        if self._room is not None and self.queued < self._room_below and not self._room.done():
-            self._room.set_result(None)
+        if self._room is not None and not self._room.done():
+            records, size = self._room_below
+            if self.queued < records and self.queued_bytes < size:
+                self._room.set_result(None)
 
     def abandon(self, worker: Worker) -> None:
         """Give up a worker whose handler ignores its cancellation. Its lane goes on with another, which is told."""

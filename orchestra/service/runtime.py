@@ -1,4 +1,4 @@
-"""How does a service run in one process, from start to drained stop? Fetches, admits, and sees to it that all of it ends."""
+"""How does a service run in one process, from start to drained stop?"""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class ServiceRuntime:
         transport: started by the caller, and closed by it afterwards.
         settings: names on this cluster, and timeouts.
         clock, jitter: time and chance, so that tests own them.
-        grace: seconds that a handler may ignore its cancellation before it is given up: its record becomes a dead letter
-            with reason TIMEOUT, and the key goes on.
+        grace: seconds that a handler may ignore its cancellation before it is given up: its record becomes a dead
+            letter with reason TIMEOUT, and the key goes on.
 
     Raises:
         DefinitionError: the service cannot be run as it is declared.
@@ -110,10 +110,15 @@ class ServiceRuntime:
             UnreachableError, TopicError, AccessDeniedError: of the transport.
         """
         service = self._service
-        await self._resources.open(in_order(service.resources, service.resources, wanted_by=f"service {service.name}"))
-        self._processor = self._make_processor()
-        await self._publisher.start()
-        await self._consumer.start()
+        try:
+            ordered = in_order(service.resources, service.resources, wanted_by=f"service {service.name}")
+            await self._resources.open(ordered)
+            self._processor = self._make_processor()
+            await self._publisher.start()
+            await self._consumer.start()
+        except BaseException:
+            await self._aclose()
+            raise
         self._is_started = True
 
     def _make_processor(self) -> Processor:
@@ -154,8 +159,8 @@ class ServiceRuntime:
             await self._aclose()
 
     def stop(self) -> None:
-        """Take nothing more, finish what is under way within the settings' ``drain_timeout``, and let :meth:`run` return.
-        Called a second time: wait for nothing."""
+        """Take nothing more, finish what is under way within the settings' ``drain_timeout``, and let :meth:`run`
+        return. Called a second time: wait for nothing."""
         if self._stopping.is_set():
             self._hurry.set()
         self._stopping.set()
@@ -177,21 +182,19 @@ class ServiceRuntime:
 
     async def _leave(self, shares: Collection[Share]) -> None:
         settings = self._settings
-        # Within the rebalance timeout, with room for the commit: who drains longer is put out of the group.
-        timeout = max(
-            0.0, min(settings.drain_timeout, settings.rebalance_timeout - 10.0, settings.rebalance_timeout / 2)
-        )
-        if self._stopping.is_set():
-            timeout = settings.drain_timeout
+        timeout = settings.drain_timeout
+        if not self._stopping.is_set():  # a rebalance: who drains too long, and then commits, is put out of the group
+            timeout = min(timeout, max(settings.rebalance_timeout - 10.0, settings.rebalance_timeout / 2))
         await drain(shares, self._lanes, self._committer, timeout=timeout, hurry=self._hurry)
 
     # ---- records
 
     async def _fetch(self) -> None:
-        room = self._buffer - self._lanes.queued
-        if room <= 0 or self._lanes.queued_bytes > _BUFFER_BYTES:
-            await self._lanes.wait_room(self._buffer // 2, timeout=_FETCH_SECONDS)
-            room = max(1, self._buffer - self._lanes.queued)
+        lanes = self._lanes
+        if lanes.queued >= self._buffer or lanes.queued_bytes > _BUFFER_BYTES:
+            await lanes.wait_room(self._buffer // 2, _BUFFER_BYTES // 2, timeout=_FETCH_SECONDS)
+        # With no room at all, one record: fetching is also the sign of life.
+        room = 1 if lanes.queued_bytes > _BUFFER_BYTES else max(1, self._buffer - lanes.queued)
         self._assignment.resume_emptied()
         # Awaited directly: between its last look at the assignment and _admit no other task runs, so no record of a
         # partition that was revoked meanwhile can be admitted to the share that followed it.
