@@ -42,19 +42,11 @@ def _check_sides(graph: Graph, step: StepNode) -> None:
         return
     for other in _steps(graph):
         if other is step or step.name in graph.descendants[other.name]:
-            _check_before(graph, step, other)
-        elif other.kind is Kind.PIVOT:
-            raise _two_pivots(graph, step, other) if step.kind is Kind.PIVOT else _not_yet(graph, step, other)
-        elif other.kind is not Kind.RETRIABLE:
-            raise _too_late(graph, step, other)
-
-
-def _check_before(graph: Graph, step: StepNode, other: StepNode) -> None:
-    if other is not step and step.kind is Kind.PIVOT:
+            continue
         if other.kind is Kind.PIVOT:
-            raise _two_pivots(graph, other, step)
-        if other.kind is Kind.RETRIABLE:
-            raise _not_yet(graph, other, step)
+            raise _two_pivots(graph, step, other) if step.kind is Kind.PIVOT else _not_yet(graph, step, other)
+        if other.kind is not Kind.RETRIABLE:
+            raise _too_late(graph, step, other)
 
 
 def _too_late(graph: Graph, step: StepNode, other: StepNode) -> DefinitionError:

@@ -525,6 +525,19 @@ def test_hazard_15_after_the_pivot_a_step_is_retried_without_end() -> None:
     assert play.status is Status.COMPLETED
 
 
+def test_hazard_15_a_retriable_step_that_is_refused_is_sent_again_with_an_alert_in_the_end() -> None:
+    play = paid_trip()
+    play.answer("pay", Done())
+    play.refuse("tell", "barred")
+    play.fire("tell")
+    assert play.codes() == []
+
+    play.refuse("tell", "barred")
+
+    assert play.codes() == ["retriable.refused"]
+    assert play.fire("tell").messages
+
+
 def test_hazard_15_after_a_rejection_a_retriable_step_is_a_new_effect() -> None:
     """The service has recorded the rejection under the old effect id, and would answer it for ever."""
     play = paid_trip()
