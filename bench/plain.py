@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError
 
 Headers = list[tuple[str, bytes]]
 READY_SECONDS = 90.0
@@ -77,8 +78,11 @@ async def wait_for_groups(servers: str, groups: Collection[str], alive: Callable
     deadline = time.monotonic() + READY_SECONDS
     async with admin(servers) as client:
         while True:
-            described = await client.describe_consumer_groups(list(groups))
-            states = {group[1]: group[2] for response in described for group in response.groups}
+            states: dict[str, str] = {}
+            with suppress(KafkaError):  # a new broker does not know at once who coordinates a group
+                for name in groups:  # one at a time: aiokafka 0.14 reads the answer for several wrongly
+                    [described] = await client.describe_consumer_groups([name])
+                    states |= {group[1]: group[2] for group in described.groups}
             if all(states.get(group) == "Stable" for group in groups):
                 return
             alive()

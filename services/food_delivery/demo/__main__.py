@@ -139,14 +139,18 @@ async def orchestra_command(environment: dict[str, str], *arguments: str) -> str
 async def ready(servers: str, crew: Crew) -> None:
     """Return when every group has its members and their partitions."""
     from aiokafka.admin import AIOKafkaAdminClient
+    from aiokafka.errors import KafkaError
 
     groups = [member.target for member in crew.services] + ["food", "food.router"]
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
         for _ in range(300):
-            described = await admin.describe_consumer_groups(groups)
-            states = [group[2] for response in described for group in response.groups]
+            states: list[str] = []
+            with suppress(KafkaError):  # a new broker does not know at once who coordinates a group
+                for name in groups:  # one at a time: aiokafka 0.14 reads the answer for several wrongly
+                    [described] = await admin.describe_consumer_groups([name])
+                    states += [group[2] for group in described.groups]
             if len(states) == len(groups) and all(state == "Stable" for state in states):
                 return
             await asyncio.sleep(0.2)

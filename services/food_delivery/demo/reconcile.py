@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from services.food_delivery.demo.watch import Progress
 
@@ -106,16 +106,10 @@ def drivers(books: Books, confirmed: set[str]) -> list[Finding]:
 
 async def dead_letters(bootstrap_servers: str) -> list[tuple[str, str, str]]:
     """Topic, reason and message of every dead letter there is."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
+    consumer = AIOKafkaConsumer(*DEAD_LETTERS, bootstrap_servers=bootstrap_servers, auto_offset_reset="earliest")
     await consumer.start()
     try:
-        await consumer.topics()  # makes the partitions known
-        partitions = [
-            TopicPartition(topic, number)
-            for topic in DEAD_LETTERS
-            for number in sorted(consumer.partitions_for_topic(topic) or ())
-        ]
-        consumer.assign(partitions)
+        partitions = list(consumer.assignment())  # without a group: all of them
         ends = await consumer.end_offsets(partitions)
         await consumer.seek_to_beginning(*partitions)
         found: list[tuple[str, str, str]] = []
