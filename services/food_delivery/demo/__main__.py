@@ -1,7 +1,7 @@
 """``make demo``: a few hundred food orders on a real Kafka, with processes killed on the way, reconciled at the end.
 
-Environment: ``DEMO_SEED`` (which process is killed second, and when; default 1), ``DEMO_RATE`` (records a second; default 20),
-``DEMO_KEEP=1`` (leave Kafka running afterwards, to look around). Exits 0 when everything reconciles, 1 when not.
+Environment: ``DEMO_SEED`` (which process is killed second, and when; default 1), ``DEMO_RATE`` (records a second; default
+20), ``DEMO_KEEP=1`` (leave Kafka running afterwards). Exits 0 when everything reconciles, 1 when not.
 """
 
 from __future__ import annotations
@@ -244,7 +244,8 @@ def shown(value: object) -> str:
 
 def look_next(servers: str) -> None:
     console.print(
-        "\nwhere to look next: services/food_delivery/flow.py (the saga), .demo/logs (each process's log), .demo/data (the databases)"
+        "\nwhere to look next: services/food_delivery/flow.py (the saga), .demo/logs (each process's log), "
+        ".demo/data (the databases)"
     )
     if os.environ.get("DEMO_KEEP"):
         console.print(

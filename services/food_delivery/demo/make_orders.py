@@ -1,8 +1,8 @@
-"""What do the customers order? Writes ``orders.jsonl``: ``python -m services.food_delivery.demo.make_orders > FILE``.
+"""What do the customers order? ``python -m services.food_delivery.demo.make_orders > .../orders.jsonl`` writes it.
 
-Each line is one CloudEvent as a shop's web front would submit it. Most are fine; among them are cards that will be
-declined, items that sell out, a zone whose drivers are soon busy, orders submitted twice, orders resubmitted with another
-total, one line that is cut off, and one event of a type that nobody here knows.
+Each line is one CloudEvent as a shop's web front would submit it. Most are fine. Among them are cards that will be
+declined, items that sell out, a zone whose drivers are soon busy, orders submitted twice, orders resubmitted with
+another total, one line that is cut off, and one event of a type that nobody here knows.
 """
 
 import json
@@ -33,12 +33,12 @@ def order(number: int, chance: random.Random) -> Line:
     skus = chance.sample(COMMON, chance.choice((1, 1, 2, 3)))
     if chance.random() < 0.09:
         skus.append("lobster-roll")
-    items = [{"sku": sku, "quantity": chance.choice((1, 1, 2))} for sku in skus]
+    wanted = {sku: chance.choice((1, 1, 2)) for sku in skus}
     card = chance.choice(sorted(DECLINED_CARDS)) if chance.random() < 0.07 else f"card-{number:04d}"
     return {
         "order_id": f"order-{number:04d}",
-        "items": items,
-        "total_cents": sum(PRICE_CENTS[item["sku"]] * item["quantity"] for item in items),
+        "items": [{"sku": sku, "quantity": quantity} for sku, quantity in wanted.items()],
+        "total_cents": sum(PRICE_CENTS[sku] * quantity for sku, quantity in wanted.items()),
         "card": card,
         "zone": chance.choice(ZONES),
     }
