@@ -96,9 +96,9 @@ class KafkaConsumer:
             return
         closed.set_result(None)
         self._gate.shut()
-        client, self._client = self._client, None
-        if client is not None:
-            await self._give_up()
+        if self._client is not None:
+            await self._give_up()  # the listener may still commit and pause
+            client, self._client = self._client, None
             await _stop(client, timeout=self._settings.request_timeout)
 
     @property
