@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ class Runtime(Protocol):
         ...
 
     async def start(self) -> None:
-        """Open what it needs. Raises any OrchestraError; what it opened is closed then."""
+        """Open what it needs. Raises any OrchestraError; ``drain`` closes what it had opened by then."""
         ...
 
     async def run(self) -> None:
@@ -47,6 +47,10 @@ class Runtime(Protocol):
 
     def stop(self) -> None:
         """Ask ``run`` to end. Returns at once; may be called at any time, and twice."""
+        ...
+
+    async def drain(self) -> None:
+        """``stop``, and return when all is closed; also after a ``start`` that failed half-way."""
         ...
 
     def statistics(self) -> object: ...
@@ -102,8 +106,7 @@ class Supervisor:
                 abandoned because the drain deadline passed, or :meth:`stop` was called twice.
         """
         first = {unit.name: unit.build() for unit in self._units}
-        needed = merge(spec for runtime in first.values() for spec in runtime.needed_topics())
-        await ensure_topics(self._transport.topics, needed, self._settings)
+        await ensure_topics(self._transport.topics, needed_topics(first.values()), self._settings)
         tasks = {asyncio.create_task(self._keep(unit, first[unit.name]), name=unit.name) for unit in self._units}
         try:
             await self._stopping.wait()
@@ -149,7 +152,7 @@ class Supervisor:
         """One life of a runtime. Gives the error that it ended with; None if that life was its last."""
         self._running[unit.name] = runtime
         try:
-            await runtime.start()
+            await self._start(runtime)
             log.info("%s is running", unit.name)
             if self._stopping.is_set():
                 runtime.stop()  # a stop that came during the start may have found nothing to stop
@@ -166,6 +169,13 @@ class Supervisor:
         finally:
             del self._running[unit.name]
         return None
+
+    async def _start(self, runtime: Runtime) -> None:
+        try:
+            await runtime.start()
+        except Exception:
+            await runtime.drain()
+            raise
 
     def _fail(self, unit: Unit, error: Exception) -> None:
         log.error("%s ended for good: %s", unit.name, error)
@@ -206,3 +216,12 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
         _, clinging = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
         for task in clinging:
             log.error("%s does not end, also when cancelled", task.get_name())
+
+
+def needed_topics(runtimes: Iterable[Runtime]) -> list[TopicSpec]:
+    """Every topic that these runtimes read or write, each once.
+
+    Raises:
+        DefinitionError: two of them want different things of one topic.
+    """
+    return merge(spec for runtime in runtimes for spec in runtime.needed_topics())

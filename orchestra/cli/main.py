@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestra.cli import kafka, schema
+from orchestra.cli import dead_letters, graph, kafka, schema
 from orchestra.cli.failure import exit_code, explain
 from orchestra.errors import OrchestraError
 
@@ -70,8 +70,8 @@ def main(
     """Event handlers, sagas and replay on nothing but Kafka."""
 
 
-# A group of commands: ``orchestra kafka up``.
-app.add_typer(kafka.app, name="kafka")
+# A single command is a plain function, a group of commands an app of its own.
+app.command("graph")(graph.graph)
+app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schema.app, name="schema")
-
-# A single command is a plain function: app.command("run")(run.run)
+app.add_typer(kafka.app, name="kafka")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from types import ModuleType
-from typing import TypeGuard, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 from orchestra.errors import DefinitionError, OrchestraError
+
+if TYPE_CHECKING:
+    from orchestra.app import App
+    from orchestra.coordinator.coordinator import Coordinator
+    from orchestra.service.service import Service
 
 T = TypeVar("T")
 
@@ -76,3 +81,22 @@ def _broken(name: str, error: Exception) -> DefinitionError:
     return DefinitionError(
         f"{name} cannot be imported: {type(error).__name__}: {error} ({where}). `--debug` shows the whole traceback."
     )
+
+
+def load_app(targets: Sequence[str]) -> App:
+    """One app of everything that the targets name.
+
+    Raises:
+        DefinitionError: a target is not there, or two of them get in each other's way.
+    """
+    from orchestra.app import App
+    from orchestra.coordinator.coordinator import Coordinator
+    from orchestra.service.service import Service
+
+    def can_run(value: object) -> TypeGuard[App | Service | Coordinator]:
+        return isinstance(value, (App, Service, Coordinator))
+
+    def load_one(target: str) -> App | Service | Coordinator:
+        return load(target, can_run, "a Service, Coordinator or App")
+
+    return App.of(map(load_one, targets))

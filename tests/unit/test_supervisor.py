@@ -66,6 +66,9 @@ class ScriptedRuntime:
         self.events.append("asked to stop")
         self._stopped.set()
 
+    async def drain(self) -> None:
+        self.events.append("closed")
+
     def statistics(self) -> object:
         return {"events": len(self.events)}
 
@@ -232,6 +235,19 @@ async def test_a_stop_during_the_start_is_not_forgotten(transport: MemoryTranspo
         running.stop()
 
     assert runtime.events[-1] == "drained"
+
+
+async def test_what_a_failed_start_had_opened_is_closed(transport: MemoryTransport) -> None:
+    class HalfOpen(ScriptedRuntime):
+        async def start(self) -> None:
+            raise AccessDeniedError("who are you?")
+
+    runtime = HalfOpen()
+
+    with pytest.raises(AccessDeniedError):
+        await ended(supervisor(transport, Unit("a", lambda: runtime)))
+
+    assert runtime.events[-1] == "closed"
 
 
 async def test_missing_topics_are_created_before_anything_starts(
