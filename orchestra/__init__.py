@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccessDeniedError",
+    "App",
     "Command",
     "Context",
     "Coordinator",
@@ -76,6 +77,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "orchestra.app": ("App",),
     "orchestra.coordinator.coordinator": ("Coordinator",),
     "orchestra.errors": (
         "AccessDeniedError",

@@ -132,7 +132,8 @@ async def _brokers(settings: Settings) -> AsyncIterator[Finding]:
 
     state = await describe_brokers(settings)
     count = len(state.addresses)
-    yield Finding("cluster", "ok", f"{state.software}, {count} broker{'s' if count > 1 else ''}")
+    release = state.release or "of a release that it does not tell"
+    yield Finding("cluster", "ok", f"Apache Kafka {release}, {count} broker{'s' if count > 1 else ''}")
     for address in state.addresses:
         finding = await try_address(address, "broker")
         if finding.state == "failed":
@@ -151,7 +152,15 @@ async def _topics(transport: Transport, settings: Settings, app: App) -> list[Fi
 
     needed = topics_of(app, transport, settings)
     problems = await find_problems(transport.topics, needed, settings)
-    found = [Finding("topics", "failed", f"{one.topic} {one.text}", one.remedy, code=5) for one in problems]
+    missing = [one.topic for one in problems if one.kind == "missing"]
+    found = [
+        Finding("topics", "failed", f"{one.topic} {one.text}", one.remedy, code=5)
+        for one in problems
+        if one.kind != "missing"
+    ]
+    if missing:
+        text = f"{len(missing)} of {len(needed)} do not exist: {', '.join(missing)}"
+        found.append(Finding("topics", "failed", text, "`orchestra topics create` makes them", code=5))
     if not problems:
         found = [Finding("topics", "ok", f"all {len(needed)} topics of {app} are as needed")]
     return [*found, await sample_keys(transport, keyed_topics(app, settings))]

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestra.cli import dead_letters, graph, kafka, schema
+from orchestra.cli import dead_letters, doctor, graph, kafka, run, schema, topics
 from orchestra.cli.failure import exit_code, explain
 from orchestra.errors import OrchestraError
 
@@ -71,7 +71,10 @@ def main(
 
 
 # A single command is a plain function, a group of commands an app of its own.
+app.command("run")(run.run)
+app.command("doctor")(doctor.doctor)
 app.command("graph")(graph.graph)
+app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schema.app, name="schema")
 app.add_typer(kafka.app, name="kafka")

@@ -202,4 +202,5 @@ async def sample_keys(transport: Transport, topics: list[str], *, newest: int = 
             f"{len(strays)} of {checked} keys lie elsewhere; {strays[0]}",
             "such a producer breaks the order per key; with librdkafka, set partitioner=murmur2_random",
         )
-    return Finding("keys", "ok", f"{checked} of {checked} keys lie where murmur2 puts them")
+    told = f"{checked} of {checked} keys lie where murmur2 puts them" if checked else "there are no keyed records yet"
+    return Finding("keys", "ok", told)

@@ -71,9 +71,13 @@ def explain(problems: Sequence[Problem], topics: int) -> str:
     wrong = len({problem.topic for problem in problems})
     lines = [f"{wrong} of {topics} topics {'is' if wrong == 1 else 'are'} not as needed"]
     for problem in problems:
-        lines += [f"  {problem.topic}: {problem.text}", f"      {problem.remedy}"]
-    if any(problem.kind == "missing" for problem in problems):
-        lines.append("`orchestra topics create` makes all that are missing.")
+        if problem.kind != "missing":
+            lines += [f"  {problem.topic}: {problem.text}", f"      {problem.remedy}"]
+    missing = [problem for problem in problems if problem.kind == "missing"]
+    if missing:
+        lines += [f"  missing: {', '.join(problem.topic for problem in missing)}"]
+        lines += ["      `orchestra topics create` makes them, or Kafka's own tool:"]
+        lines += [f"      {problem.remedy}" for problem in missing]
     return "\n".join(lines)
 
 
