@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from orchestra.app import App
     from orchestra.coordinator.coordinator import Coordinator
     from orchestra.errors import (
         AccessDeniedError,
