@@ -127,7 +127,7 @@ class Processor:
                     return
         if out and not worker.is_lost:
             try:
-                await self._publishing.send(out, worker)
+                await self._publishing.send(out, worker, foreign=event.get("replyto"))
             except (RecordTooLargeError, TopicError) as error:
                 await self._bury(record, worker, error, Reason.UNDELIVERABLE, event, binding, tries)
 
@@ -217,7 +217,8 @@ class Processor:
             return
         cause = Cause(event, effect_id_of(event, name, is_command=True), name, here.source, now)
         try:
-            await self._publishing.send(failed(cause, letter_id, reason, failure.message), worker)
+            answer = failed(cause, letter_id, reason, failure.message)
+            await self._publishing.send(answer, worker, foreign=event.get("replyto"))
         except (RecordTooLargeError, TopicError) as unanswered:
             _log.warning("dead letter %s: no answer could be sent: %s", letter_id, unanswered)
 

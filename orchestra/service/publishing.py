@@ -33,12 +33,16 @@ class Publishing:
         self._jitter = jitter
         self._statistics = statistics
 
-    async def send(self, records: Sequence[Outgoing], worker: Worker) -> None:
+    async def send(self, records: Sequence[Outgoing], worker: Worker, *, foreign: str | None = None) -> None:
         """Return once all are stored.
+
+        Args:
+            foreign: a topic that somebody else named. When it is missing that may be a mistake for good; a missing
+                topic of our own is waited for.
 
         Raises:
             RecordTooLargeError: a topic does not take one of them.
-            TopicError: a topic is still missing after a while.
+            TopicError: the foreign topic is still missing after a while.
             GivenUp: the partition is being taken away meanwhile.
         """
         round_ = 0
@@ -47,8 +51,8 @@ class Publishing:
             if error is None:
                 return
             round_ += 1
-            missing = isinstance(error, TopicError) and round_ > _MISSING_TOPIC_ROUNDS
-            if missing or isinstance(error, RecordTooLargeError):
+            is_missing = isinstance(error, TopicError) and records[0].topic == foreign
+            if isinstance(error, RecordTooLargeError) or (is_missing and round_ >= _MISSING_TOPIC_ROUNDS):
                 raise error
             await self.wait(worker, round_, error)
 

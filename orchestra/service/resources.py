@@ -7,10 +7,10 @@ each attempt of a handler that asks for them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from orchestra.errors import DefinitionError
 
@@ -38,7 +38,9 @@ def resource_of(
     function: Callable[..., AsyncIterator[Any]], provides: type, needs: Mapping[str, type], scope: Scope
 ) -> Resource:
     """The resource that an async generator function declares."""
-    return Resource(function.__qualname__, provides, needs, scope, asynccontextmanager(function))
+    # Users write AsyncIterator, as the standard library's documentation did for years; what it gives is a generator.
+    opener = asynccontextmanager(cast("Callable[..., AsyncGenerator[Any]]", function))
+    return Resource(function.__qualname__, provides, needs, scope, opener)
 
 
 def in_order(wanted: Iterable[type], resources: Mapping[type, Resource], *, wanted_by: str) -> list[Resource]:
@@ -139,7 +141,7 @@ class Injection:
         return bool(self._calls)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[dict[str, Any]]:
+    async def opened(self) -> AsyncGenerator[dict[str, Any]]:
         """The parameters that are new for each call; closed in reverse, told of the handler's error."""
         values: dict[type, Any] = {}
         async with AsyncExitStack() as stack:

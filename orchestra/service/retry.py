@@ -69,9 +69,10 @@ _POSTGRES_DOWN = ("08", "53", "57P")
 
 
 def _is_database_down(error: BaseException) -> bool:
-    sql = sys.modules.get("sqlalchemy.exc")  # not imported: then no error is one of SQLAlchemy's
-    if sql is None:
+    if "sqlalchemy.exc" not in sys.modules:  # then no error is one of its own
         return False
+    from sqlalchemy import exc as sql
+
     if isinstance(error, sql.TimeoutError):  # no connection became free
         return True
     if not isinstance(error, sql.DBAPIError):
