@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ from services.food_delivery.demo.watch import Progress, table, watch
 
 FOLDER = Path(".demo")
 ORDERS = Path(__file__).parent.parent / "orders.jsonl"
+CLUSTER = f"demo-{zlib.crc32(bytes(Path.cwd())):08x}"  # one for each checkout: two demos do not meet
 ALL_ENDED_WITHIN = 120.0
 SETTLED_WITHIN = 60.0
 console = Console()
@@ -100,12 +102,12 @@ async def kafka() -> AsyncIterator[str]:
         yield given
         return
     say("starting Apache Kafka")
-    directory = named_directory("demo")
+    directory = named_directory(CLUSTER)
     if (old := KafkaCluster.find(directory)) is not None:
         await asyncio.to_thread(old.stop)
     keep = bool(os.environ.get("DEMO_KEEP"))
     cluster = await asyncio.to_thread(
-        lambda: KafkaCluster.start(directory, name="demo", guarded=not keep, console=console)
+        lambda: KafkaCluster.start(directory, name=CLUSTER, guarded=not keep, console=console)
     )
     try:
         yield cluster.bootstrap_servers
@@ -251,7 +253,7 @@ def look_next(servers: str) -> None:
         console.print(
             f"Kafka is still running: ORCHESTRA_BOOTSTRAP_SERVERS={servers} orchestra instances list {APP}:food"
         )
-        console.print("end it with: orchestra kafka down --name demo")
+        console.print(f"end it with: orchestra kafka down --name {CLUSTER}")
     else:
         console.print("make demo DEMO_KEEP=1 leaves Kafka running, to look at instances with: orchestra instances list")
 
