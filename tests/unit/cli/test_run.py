@@ -1,0 +1,50 @@
+"""Does ``orchestra run`` refuse what cannot run, with the code that says why?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestra.cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def untouched_logging() -> Iterator[None]:
+    root = logging.getLogger()
+    level, handlers = root.level, list(root.handlers)
+    yield
+    root.handlers = handlers
+    root.setLevel(level)
+
+
+def run(*words: str, **environment: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["run", *words], env=environment)
+    return result.exit_code, result.stderr
+
+
+def test_a_target_that_is_not_there_is_code_2() -> None:
+    code, text = run("services.food_delivery.app:pizza")
+
+    assert code == 2
+    assert "has no 'pizza'. There is: services.food_delivery.app:" in text
+
+
+def test_a_target_that_cannot_run_is_code_2() -> None:
+    code, text = run("services.food_delivery.flow:FoodOrder")
+
+    assert code == 2
+    assert "is not a Service, Coordinator or App" in text
+
+
+def test_a_setting_that_cannot_work_is_code_3() -> None:
+    code, text = run("services.food_delivery.app:app", ORCHESTRA_PARTITIONS="many")
+
+    assert code == 3
+    assert "ORCHESTRA_PARTITIONS" in text
+
+
+def test_no_target_is_a_wrong_command_line() -> None:
+    assert run()[0] == 2
