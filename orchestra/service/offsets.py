@@ -112,6 +112,8 @@ class Tracker:
 
     def place(self) -> Place | None:
         """What to commit, or None before anything is known."""
+        while not self._order and self._next in self._restored:
+            self._next += 1  # done by an earlier owner, and not seen again yet
         base = self.base
         if base is None:
             return None
