@@ -25,10 +25,13 @@ class Deadlines:
         self._grace = grace
         self._on_abandoned = on_abandoned
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def begin(self, worker: Worker, seconds: float) -> float:
         """The attempt that begins now may take that long. Gives its deadline in the loop's time."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:  # remembered: asking for the running loop is a system call in Python 3.11
+            loop = self._loop = asyncio.get_running_loop()
         worker.deadline = deadline = loop.time() + seconds
         # Most attempts end long before: the timer stays where it is, and looks for the next deadline when it rings.
         if self._timer is None or deadline < self._timer.when():

@@ -101,13 +101,13 @@ class Lanes:
     """All lanes of one service in one process.
 
     Args:
-        handle: what a worker does with a record.
         limit: the most records handled at once.
         on_done: called after each record that is done.
     """
 
-    def __init__(self, handle: Handle, *, limit: int, on_done: Callable[[], None]) -> None:
-        self._handle = handle
+    def __init__(self, *, limit: int, on_done: Callable[[], None]) -> None:
+        self.handle: Handle | None = None
+        """What a worker does with a record; set before the first comes."""
         self._limit = limit
         self._on_done = on_done
         self._ready: deque[Lane] = deque()
@@ -198,10 +198,11 @@ class Lanes:
             self._drop(lane)
             return
         record = lane.records[0]
+        assert self.handle is not None
         worker.lane = lane
         share.busy += 1
         try:
-            await self._handle(record, worker, lane.abandoned)
+            await self.handle(record, worker, lane.abandoned)
         except BaseException as error:
             if not worker.is_lost:  # the record stays incomplete, and will be read again
                 self._leave(worker, share)

@@ -77,9 +77,8 @@ class ServiceRuntime:
         self._committer = Committer(
             self._consumer, self._assignment.shares, self._statistics, timeout=settings.request_timeout
         )
-        self._lanes = Lanes(self._handle, limit=service.max_in_flight, on_done=self._committer.on_done)
+        self._lanes = Lanes(limit=service.max_in_flight, on_done=self._committer.on_done)
         self._deadlines = Deadlines(self._lanes, grace=grace, on_abandoned=self._count_abandoned)
-        self._processor: Processor | None = None
 
     def needed_topics(self) -> list[TopicSpec]:
         """The topics that must exist, as they are named on this cluster."""
@@ -113,7 +112,7 @@ class ServiceRuntime:
         try:
             ordered = in_order(service.resources, service.resources, wanted_by=f"service {service.name}")
             await self._resources.open(ordered)
-            self._processor = self._make_processor()
+            self._lanes.handle = self._make_processor().handle
             await self._publisher.start()
             await self._consumer.start()
         except BaseException:
@@ -214,10 +213,6 @@ class ServiceRuntime:
             if share.tracker.admit(record.offset):
                 admit(share, record)
         self._assignment.pause_full(touched)
-
-    async def _handle(self, record: Record, worker: Worker, abandoned: str | None) -> None:
-        assert self._processor is not None  # made before the consumer starts
-        await self._processor.handle(record, worker, abandoned)
 
     def _count_abandoned(self, worker: Worker) -> None:
         self._statistics.abandoned += 1
