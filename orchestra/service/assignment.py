@@ -60,6 +60,20 @@ class Assignment:
             if self.shares.get(share.partition) is share:
                 del self.shares[share.partition]
 
+    def pass_over_idle(self) -> None:
+        """Where everything that came is done, take what fetch passed over (markers, compacted records) as done too:
+        else lag would stay above zero behind the last record.
+
+        To be called only when nothing of the last fetch is unadmitted, and no fetch is under way: the position is ahead
+        of what was admitted in between, and passing over that would lose it.
+        """
+        assert self.consumer is not None
+        for share in self.shares.values():
+            if not share.queued and not share.is_draining:  # while draining, records are thrown away unadmitted
+                position = self.consumer.position(share.partition)
+                if position is not None:
+                    share.tracker.pass_over(position)
+
     # ---- back-pressure
 
     def pause_full(self, touched: Collection[Share]) -> None:

@@ -91,12 +91,6 @@ class Committer:
                     share.committed = place
 
     def _place(self, share: Share) -> Committed | None:
-        if not share.queued and not share.is_draining:
-            # Everything that came is done, and what fetch passes over (markers, compacted records) never comes: without
-            # this, lag would stay above zero behind the last record. Not while draining: then records are thrown away.
-            position = self._consumer.position(share.partition)
-            if position is not None:
-                share.tracker.pass_over(position)
         place = share.tracker.place()
         if place is None:
             return None

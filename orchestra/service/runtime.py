@@ -65,6 +65,7 @@ class ServiceRuntime:
         self._resources = OpenResources()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
+        self._rounds = 0
         self._is_started = False
         self._is_closed = False
         # A queue of a few rounds keeps the workers busy while the next fetch is under way.
@@ -197,7 +198,11 @@ class ServiceRuntime:
         self._assignment.resume_emptied()
         # Awaited directly: between its last look at the assignment and _admit no other task runs, so no record of a
         # partition that was revoked meanwhile can be admitted to the share that followed it.
-        self._admit(await self._consumer.fetch(max_records=room, timeout=_FETCH_SECONDS))
+        records = await self._consumer.fetch(max_records=room, timeout=_FETCH_SECONDS)
+        self._admit(records)
+        self._rounds += 1
+        if not records or self._rounds % 64 == 0:
+            self._assignment.pass_over_idle()
         await asyncio.sleep(0)  # a fetch that need not wait would let nobody else run
         if self._lanes.failure is not None:
             raise self._lanes.failure
