@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ _DEFAULT_CONFIG = {
     "retention.ms": "604800000",
 }
 _RECORD_OVERHEAD_BYTES = 70
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,13 @@ class MemoryCluster:
     # ---- topics
 
     def create(self, spec: TopicSpec) -> None:
-        """Create a topic, unless it exists."""
+        """Create a topic, unless it exists.
+
+        Raises:
+            TopicError: it can have no such name.
+        """
+        if not _LEGAL_NAME.fullmatch(spec.name):
+            raise TopicError(f"creating topic {spec.name!r}: letters, digits, '.', '_' and '-' make a legal name")
         if spec.name in self._topics:
             return
         self._generations += 1

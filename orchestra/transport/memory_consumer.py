@@ -122,7 +122,7 @@ class MemoryConsumer:
             if member.assigned is None or self._is_closing:
                 continue
             self._take(member.assigned)
-            await self._tell(self._listener.on_assigned)
+            await self._assign()
             self._is_open = not member.must_rejoin
             self._arrived.set()
             await self._until(lambda: member.must_rejoin)
@@ -131,6 +131,16 @@ class MemoryConsumer:
             self._paused_before = frozenset(p for p, place in self._places.items() if place.is_paused)
             await self._tell(self._listener.on_revoked, timeout=self._settings.rebalance_timeout)
             self._forget()
+
+    async def _assign(self) -> None:
+        """Call ``on_assigned``; a revocation that comes meanwhile waits for it, but not for ever."""
+        telling = asyncio.create_task(self._tell(self._listener.on_assigned))
+        telling.add_done_callback(lambda _: self._member.news.set())
+        try:
+            await self._until(lambda: telling.done() or self._member.must_rejoin)
+            await asyncio.wait({telling}, timeout=self._settings.rebalance_timeout / 2)
+        finally:
+            telling.cancel()
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         while not (self._is_closing or condition()):

@@ -102,7 +102,8 @@ class AssignmentListener(Protocol):
         """These are ours now. No record of theirs is returned by ``fetch`` before this returns.
 
         ``seek``, ``pause``, ``committed`` may be used here. A partition without a committed offset stands at the
-        subscription's ``start``.
+        subscription's ``start``. A revocation that comes meanwhile waits for this to return, at most half the settings'
+        ``rebalance_timeout``; then it cancels it.
         """
         ...
 

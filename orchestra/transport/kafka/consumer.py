@@ -60,6 +60,8 @@ class KafkaConsumer:
         self._gate = Gate()
         self._client: Any = None
         self._opening: asyncio.Task[None] | None = None
+        self._told: frozenset[Partition] = frozenset()
+        """What the listener was told is ours, and not yet that it is not."""
         self._giving_up = asyncio.Lock()
         self._commits: set[asyncio.Task[None]] = set()
         self._closed: asyncio.Future[None] | None = None
@@ -95,10 +97,10 @@ class KafkaConsumer:
         if closed is None or closed.done():
             return
         closed.set_result(None)
-        self._gate.shut()
-        if self._client is not None:
-            await self._give_up()  # the listener may still commit and pause
-            client, self._client = self._client, None
+        await self._give_up()
+        self._gate.assign(())
+        client, self._client = self._client, None
+        if client is not None:
             await _stop(client, timeout=self._settings.request_timeout)
 
     @property
@@ -109,9 +111,11 @@ class KafkaConsumer:
 
     async def _assigned(self, partitions: Collection[Any]) -> None:
         # aiokafka sends no heartbeats until this returns: so the listener is called from a task of its own
+        if self._is_closing:
+            return
         mine = sorted(Partition(*each) for each in partitions)
         epoch = self._gate.assign(mine)
-        if mine and not self._is_closing:
+        if mine:
             self._opening = asyncio.create_task(self._open(epoch, mine), name=f"assign-{self._subscription.group}")
 
     async def _open(self, epoch: int, partitions: list[Partition]) -> None:
@@ -121,6 +125,7 @@ class KafkaConsumer:
             await asyncio.sleep(_BACKOFF_SECONDS)
         with contextlib.suppress(kafka_errors.IllegalStateError):
             self._client.pause(*_theirs(self._gate.paused))
+        self._told = frozenset(partitions)
         await self._tell(self._listener.on_assigned, partitions, timeout=None)
         for partition, offset in self._gate.take_held().items():
             self._seek(partition, offset)
@@ -129,12 +134,8 @@ class KafkaConsumer:
     async def _place(self, partitions: list[Partition]) -> bool:
         """Go to the committed places, or to where the subscription begins; False if the brokers could not say."""
         try:
-            places = {
-                partition: committed.offset
-                for partition, committed in (
-                    await committed_places(self._network, self._subscription.group, partitions)
-                ).items()
-            }
+            committed = await committed_places(self._network, self._subscription.group, partitions)
+            places = {partition: place.offset for partition, place in committed.items()}
             new = [partition for partition in partitions if partition not in places]
             when = EARLIEST if self._subscription.start == "earliest" else LATEST
             places |= await list_offsets(self._network, new, when)
@@ -157,19 +158,17 @@ class KafkaConsumer:
         async with self._giving_up:
             if self._opening is not None:
                 await self._end_opening(self._opening)
-            owned = sorted(self._gate.owned)
-            if owned:
+            told, self._told = sorted(self._told), frozenset()
+            if told:
                 # a little less than the brokers wait, so that we are back in time
-                await self._tell(self._listener.on_revoked, owned, timeout=0.9 * self._settings.rebalance_timeout)
+                await self._tell(self._listener.on_revoked, told, timeout=0.9 * self._settings.rebalance_timeout)
             for task in list(self._commits):
                 task.cancel()  # aiokafka would repeat it, with the generation that comes
-            if not self._is_closing:
-                return
-            self._gate.assign(())
 
     async def _end_opening(self, opening: asyncio.Task[None]) -> None:
         """Let ``on_assigned`` return; cancel it when that takes too long, or when it has not begun."""
-        _, late = await asyncio.wait({opening}, timeout=self._settings.rebalance_timeout / 2)
+        patience = self._settings.rebalance_timeout / 2 if self._told else 0
+        _, late = await asyncio.wait({opening}, timeout=patience)
         for task in late:
             task.cancel()
             await asyncio.wait({task}, timeout=self._settings.request_timeout)

@@ -93,6 +93,10 @@ class KafkaPublisher:
                 await asyncio.wait(tasks)
             await self._network.aclose()
 
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise ClosedError(f"this publisher is {self._state}: it is not open")
+
     def _abandon(self) -> None:
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -104,6 +108,7 @@ class KafkaPublisher:
 
     async def send(self, record: Outgoing) -> asyncio.Future[Position]:
         loop = asyncio.get_running_loop()
+        self._check_open()
         while self._state == "open" and (self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES):
             self._room.clear()
             await self._room.wait()
@@ -114,8 +119,7 @@ class KafkaPublisher:
             future.set_exception(error)
             future.exception()
             return future
-        if self._state != "open":
-            raise ClosedError(f"this publisher is {self._state}: it is not open")
+        self._check_open()  # it may have been closed meanwhile
         size = len(record.key or b"") + len(record.value or b"") + 64 * (1 + len(record.headers))
         lane = self._lanes.get(partition)
         if lane is None:

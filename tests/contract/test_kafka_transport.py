@@ -1,0 +1,81 @@
+"""The Kafka transport keeps the contract, on a real broker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from orchestra.testing.conformance import Lab, TransportConformance
+from orchestra.testing.plugin import Kafka
+from orchestra.transport.kafka.connection import client_arguments
+from orchestra.transport.kafka.consumer import KafkaConsumer
+from orchestra.transport.kafka.fenced_log import open_fenced_log
+from orchestra.transport.kafka.network import Network
+from orchestra.transport.kafka.transport import KafkaTransport
+from orchestra.transport.port import FencedLog, Identity, Outgoing, Partition, Transport
+
+pytestmark = pytest.mark.kafka
+
+_NOBODY_LISTENS = "127.0.0.1:1"
+_CLEANING_SECONDS = 60.0
+
+
+class KafkaLab(Lab):
+    """A real broker."""
+
+    def __init__(self, kafka: Kafka) -> None:
+        super().__init__()
+        session = 1.5 if os.environ.get("ORCHESTRA_TEST_KAFKA", "local") == "local" else 6.0  # brokers' default minimum
+        self.settings = Lab.settings.model_copy(
+            update={"bootstrap_servers": kafka.bootstrap_servers, "session_timeout": session}
+        )
+
+    def new_transport(self) -> Transport:
+        return KafkaTransport(self.settings)
+
+    def unreachable_transport(self) -> Transport:
+        return KafkaTransport(self.settings.model_copy(update={"bootstrap_servers": _NOBODY_LISTENS}))
+
+    async def crash(self, transport: Transport) -> None:
+        for part in cast("Any", transport)._parts:
+            if not isinstance(part, KafkaConsumer):
+                await part.aclose()
+                continue
+            client, part._client = part._client, None
+            part._closed.set_result(None)
+            tasks = [client._coordinator._coordination_task, client._coordinator._heartbeat_task]
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            client._closed = True  # or it would complain that nobody stopped it
+            await client._fetcher.close()
+            await client._client.close()
+
+    async def compact(self, topic: str) -> None:
+        process = await self.process()
+        (state,) = (await process.topics.describe([topic])).values()
+        partitions = [Partition(topic, number) for number in range(state.partitions)]
+        async with asyncio.timeout(_CLEANING_SECONDS):
+            for partition in partitions:
+                while not await self._is_clean(process, partition):
+                    await asyncio.sleep(0.2)  # longer than segment.ms: the next record begins a new segment
+                    await self.put(process, Outgoing(topic, b"~", b"roll", partition=partition.number))
+
+    async def _is_clean(self, process: Transport, partition: Partition) -> bool:
+        keys = [record.key for record in await self.read_all(process, partition)]
+        return len(keys) == len(set(keys))
+
+    async def second_object(self, transport: Transport, partition: Partition, identity: Identity) -> FencedLog:
+        network = Network(client_arguments(self.settings), name="second", timeout=self.settings.request_timeout)
+        return await open_fenced_log(network, partition, identity, delivery_timeout=self.settings.delivery_timeout)
+
+
+class TestKafkaTransport(TransportConformance):
+    @pytest.fixture
+    async def lab(self, kafka: Kafka) -> AsyncIterator[Lab]:
+        async with KafkaLab(kafka) as lab:
+            yield lab
