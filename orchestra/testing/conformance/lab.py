@@ -223,20 +223,36 @@ class Member:
     def values(self) -> list[bytes | None]:
         return [record.value for record in self.records]
 
+    def summary(self) -> str:
+        """What it saw, for people: calls with partitions, and how many records came between them."""
+        words: list[str] = []
+        count = 0
+        for what, about in self.history:
+            if isinstance(about, Record):
+                count += 1
+                continue
+            words += [f"{count} records"] if count else []
+            count = 0
+            words.append(f"{what} {sorted(about) if isinstance(about, frozenset) else about}")
+        words.append(f"{count} records, {len(self.consumer.assignment())} assigned now, failure {self.failure!r}")
+        return "; ".join(words)
+
     def calls(self, what: str) -> list[object]:
         """The partitions of each call."""
         return [about for kind, about in self.history if kind == what]
 
     async def wait_until(self, condition: Callable[[], bool]) -> None:
         """Return when the condition holds; it is looked at after each thing seen. Fails after a while."""
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while not condition():
-                self._seen.clear()
-                try:
-                    async with asyncio.timeout(0.1):
-                        await self._seen.wait()
-                except TimeoutError:
-                    continue
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + PATIENCE_SECONDS
+        while not condition():
+            assert loop.time() < deadline, f"it did not happen within {PATIENCE_SECONDS} s; seen: {self.summary()}"
+            self._seen.clear()
+            try:
+                async with asyncio.timeout(0.1):
+                    await self._seen.wait()
+            except TimeoutError:
+                continue
 
     async def wait_for_values(self, *values: bytes) -> None:
         """Return when all these values have been seen."""
