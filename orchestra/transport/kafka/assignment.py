@@ -27,7 +27,6 @@ class Gate:
         self.paused: set[Partition] = set()
         """Paused by the user; a rebalance does not end that for a partition that stays."""
         self._opened = asyncio.Event()
-        self._held: dict[Partition, int] = {}
 
     @property
     def is_open(self) -> bool:
@@ -53,21 +52,6 @@ class Gate:
         """Let nothing pass; a new epoch begins."""
         self.epoch += 1
         self._opened.clear()
-        self._held.clear()
-
-    def hold(self, first_offsets: Mapping[Partition, int]) -> None:
-        """Records came while the gate was shut: they were thrown away and must be read again from there."""
-        for partition, offset in first_offsets.items():
-            self._held[partition] = min(offset, self._held.get(partition, offset))
-
-    def forget_held(self, partition: Partition) -> None:
-        """The user has chosen another place to go on from."""
-        self._held.pop(partition, None)
-
-    def take_held(self) -> dict[Partition, int]:
-        """Where to read again from, after what was thrown away."""
-        held, self._held = self._held, {}
-        return {partition: offset for partition, offset in held.items() if partition in self.owned}
 
 
 class SharingAssignor:
