@@ -242,7 +242,7 @@ class KafkaConsumer:
             await self._failed(error)
             return []
         if epoch != self._gate.epoch or not self._gate.is_open:
-            # They came while the gate was shut, and a fetch that began before the rebalance may see them when it is open
+            # They came while the gate was shut; a fetch that began before the rebalance may see them when it is open
             # again. Nothing was awaited since aiokafka moved its place beyond them, so going back at once undoes no
             # later seek; going back later would lose them, or undo one.
             for partition, records in batches.items():
