@@ -1,7 +1,7 @@
 """``make demo``: a few hundred food orders on a real Kafka, with processes killed on the way, reconciled at the end.
 
-Environment: ``DEMO_SEED`` (which process is killed second, and when; default 1), ``DEMO_RATE`` (records a second; default
-20), ``DEMO_KEEP=1`` (leave Kafka running afterwards). Exits 0 when everything reconciles, 1 when not.
+Environment: ``DEMO_SEED`` (who is killed, and when; default 1), ``DEMO_KILLS`` (how many; default 2), ``DEMO_RATE``
+(records a second; default 20), ``DEMO_KEEP=1`` (leave Kafka running). Exits 0 when everything reconciles, 1 when not.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import zlib
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -26,7 +27,7 @@ from rich.table import Table
 from orchestra.testing.kafka_cluster import KafkaCluster
 from orchestra.testing.kafka_state import named_directory
 from services.food_delivery.demo import reconcile
-from services.food_delivery.demo.processes import APP, Crew
+from services.food_delivery.demo.processes import APP, Crew, Member
 from services.food_delivery.demo.submit import submit
 from services.food_delivery.demo.watch import Progress, table, watch
 
@@ -63,7 +64,7 @@ async def demo() -> int:
         async with Crew(FOLDER / "logs", environment) as crew:
             say("four services and two coordinators are starting, each a process of its own")
             await ready(servers, crew)
-            say(f"submitting {rate:.0f} records a second; two processes will be killed with -9 on the way\n")
+            say(f"submitting {rate:.0f} records a second; processes will be killed with -9 on the way\n")
             await run_orders(servers, lines, rate, crew, progress, random.Random(seed))
             findings = await reconcile.settle(
                 lambda: reconcile.reconcile(reconcile.Books(FOLDER / "data"), progress), SETTLED_WITHIN
@@ -164,25 +165,20 @@ async def ready(servers: str, crew: Crew) -> None:
 async def run_orders(
     servers: str, lines: list[str], rate: float, crew: Crew, progress: Progress, chance: random.Random
 ) -> None:
-    """Submit everything, kill two processes on the way, and return when every order has ended."""
+    """Submit everything, kill processes on the way, and return when every order has ended."""
     watching = asyncio.create_task(watch(servers, progress))
     submitting = asyncio.create_task(submit(servers, lines, rate, progress.submitted))
-    first, second = len(lines) // 4, len(lines) // 4 + chance.randrange(len(lines) // 4, len(lines) // 2)
+    kills = deque(kill_points(len(lines), int(os.environ.get("DEMO_KILLS", "2")), chance))
     deadline = time.monotonic() + len(lines) / rate + ALL_ENDED_WITHIN
     try:
         with Live(table(progress, crew, len(lines)), console=console, refresh_per_second=4) as live:
             while not (submitting.done() and progress.running == 0) and time.monotonic() < deadline:
                 live.update(table(progress, crew, len(lines)))
-                if progress.records >= first and not crew.killed:
-                    busiest = max(crew.coordinators, key=lambda member: member.cpu_seconds())
-                    crew.kill(busiest)
-                    live.console.print(f"[red]kill -9[/] {busiest.name}, the busiest coordinator")
-                if progress.records >= second and len(crew.killed) == 1:
-                    chosen = chance.choice([member for member in crew.members if member.is_running])
-                    crew.kill(chosen)
-                    live.console.print(f"[red]kill -9[/] {chosen.name}, chosen by the seed")
+                if kills and progress.records >= kills[0]:
+                    kills.popleft()
+                    live.console.print(kill_one(crew, chance))
                 for task in (watching, submitting):
-                    if task.done() and not task.cancelled() and task.exception():
+                    if task.done():
                         task.result()
                 await asyncio.sleep(0.1)
             live.update(table(progress, crew, len(lines)))
@@ -191,6 +187,22 @@ async def run_orders(
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+def kill_points(records: int, kills: int, chance: random.Random) -> list[int]:
+    """After how many submitted records a process is killed: at a random moment of equal stretches of the middle."""
+    first, stretch = records // 5, records * 3 // 5 // max(kills, 1)
+    return [first + stretch * number + chance.randrange(max(stretch // 2, 1)) for number in range(kills)]
+
+
+def kill_one(crew: Crew, chance: random.Random) -> str:
+    """The busiest coordinator first, then whoever chance chooses. Says who."""
+    if not crew.killed:
+        chosen, why = max(crew.coordinators, key=Member.cpu_seconds), "the busiest coordinator"
+    else:
+        chosen, why = chance.choice([member for member in crew.members if member.is_running]), "chosen by the seed"
+    crew.kill(chosen)
+    return f"[red]kill -9[/] {chosen.name}, {why}"
 
 
 async def instances_waiting(environment: dict[str, str]) -> int:
