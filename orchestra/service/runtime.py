@@ -25,7 +25,7 @@ from orchestra.transport.port import Record, Subscription, TopicSpec, Transport
 _log = logging.getLogger(__name__)
 
 _DEAD_LETTER_CONFIG = {"cleanup.policy": "delete", "retention.ms": str(14 * 24 * 3600 * 1000)}
-_FETCH_SECONDS = 0.5
+_FETCH_SECONDS = 0.2
 """The longest that a stop waits for the fetch under way."""
 _BUFFER_BYTES = 32 << 20
 

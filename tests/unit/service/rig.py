@@ -136,8 +136,9 @@ class Rig:
 
     def letters(self, service: str = "stock") -> list[dict[str, str]]:
         """The ``orchestra-dlq-*`` headers of each dead letter, in the order they were written."""
+        prefix = "orchestra-dlq-"
         letters = [
-            {name.removeprefix("orchestra-dlq-"): (value or b"").decode() for name, value in record.headers}
+            {name[len(prefix) :]: (value or b"").decode() for name, value in record.headers if name.startswith(prefix)}
             for record in self.records(f"{service}.dead-letters")
         ]
         return sorted(letters, key=lambda letter: letter["last-failure"])
