@@ -468,6 +468,17 @@ def test_a_cancelled_flow_undoes_what_it_can() -> None:
     assert play.status is Status.COMPENSATED
 
 
+def test_an_undo_has_the_iteration_of_its_action_by_which_a_ledger_finds_it() -> None:
+    play = Play(Ingest, ASKED)
+    play.answer("fetch", SoldOut(what="fetch"))
+    play.operate("retry")
+    play.answer("fetch", Booked(price=2))
+    play.answer("scan", SoldOut(what="scan"))
+    play.operate("cancel")
+
+    assert play.command("fetch", "undo").event.get("effectid") == f"{play.id}/0/fetch/undo/1"
+
+
 # ---- operators
 
 
