@@ -19,14 +19,21 @@ from orchestra.transport.sharing import share_out
 
 
 class Gate:
-    """What is ours, since which epoch, and whether records may pass."""
+    """What is ours, since which epoch, and whether records may pass.
+
+    Records that aiokafka has given up and ``fetch`` has not returned are *in between*: they count as not read. When
+    they may not pass any more, they are thrown away and read again, if the partition is (again) ours.
+    """
 
     def __init__(self) -> None:
         self.epoch = 0
         self.owned: frozenset[Partition] = frozenset()
         self.paused: set[Partition] = set()
         """Paused by the user; a rebalance does not end that for a partition that stays."""
+        self._before: frozenset[Partition] = frozenset()
         self._opened = asyncio.Event()
+        self._between: dict[Partition, int] = {}
+        """Partition -> the first offset in between."""
 
     @property
     def is_open(self) -> bool:
@@ -38,8 +45,9 @@ class Gate:
     def assign(self, partitions: Iterable[Partition]) -> int:
         """New partitions are ours, behind the shut gate. Gives the epoch to open it with."""
         self.shut()
-        previous, self.owned = self.owned, frozenset(partitions)
-        self.paused &= previous & self.owned
+        self.release()
+        self.owned = frozenset(partitions)
+        self.paused &= self._before & self.owned
         return self.epoch
 
     def open(self, epoch: int) -> bool:
@@ -49,9 +57,40 @@ class Gate:
         return self.is_open
 
     def shut(self) -> None:
-        """Let nothing pass; a new epoch begins."""
+        """Let nothing pass; a new epoch begins. What is ours stays ours for its last commits."""
         self.epoch += 1
         self._opened.clear()
+
+    def release(self) -> None:
+        """Nothing is ours any more."""
+        if self.owned:
+            self._before, self.owned = self.owned, frozenset()
+        self._between = {}
+
+    def came(self, first_offsets: Mapping[Partition, int]) -> None:
+        """aiokafka gave up records of these partitions, from these offsets on."""
+        for partition, offset in first_offsets.items():
+            self._between[partition] = min(offset, self._between.get(partition, offset))
+
+    def pass_on(self, epoch: int) -> Collection[Partition] | None:
+        """Whose records may be returned now, of those that came since ``epoch``; None: :meth:`throw_away` what came."""
+        if epoch != self.epoch or not self.is_open:
+            return None
+        passed, self._between = self._between, {}
+        return passed
+
+    def throw_away(self) -> dict[Partition, int]:
+        """Nothing in between is returned. Gives the places to go back to, at once: the gate may be open again by now."""
+        again, self._between = self._between, {}
+        return again
+
+    def moved(self, partition: Partition) -> None:
+        """The user goes on from another place: what is in between is nothing to him."""
+        self._between.pop(partition, None)
+
+    def first_between(self, partition: Partition) -> int | None:
+        """The first offset that was given up and not returned, or None."""
+        return self._between.get(partition)
 
 
 class SharingAssignor:

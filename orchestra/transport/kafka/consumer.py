@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import aiokafka.errors as kafka_errors
@@ -32,6 +32,8 @@ _log = logging.getLogger(__name__)
 _BACKOFF_SECONDS: Final = 0.2
 _APPEND_TIME: Final = 1
 _NOWHERE: Final = TopicPartition("", -1)
+_Batches = Mapping[Any, Sequence[Any]]
+"""What aiokafka gives: TopicPartition (equal to our Partition) -> its records."""
 _REBUILD_AFTER: Final = 5
 """So many failures in a row without a record between them, and the client is made anew."""
 
@@ -98,7 +100,6 @@ class KafkaConsumer:
             return
         closed.set_result(None)
         await self._give_up()
-        self._gate.assign(())
         client, self._client = self._client, None
         if client is not None:
             await _stop(client, timeout=self._settings.request_timeout)
@@ -162,6 +163,7 @@ class KafkaConsumer:
                 await self._tell(self._listener.on_revoked, told, timeout=0.9 * self._settings.rebalance_timeout)
             for task in list(self._commits):
                 task.cancel()  # aiokafka would repeat it, with the generation that comes
+            self._gate.release()
 
     async def _end_opening(self, opening: asyncio.Task[None]) -> None:
         """Let ``on_assigned`` return; cancel it when that takes too long, or when it has not begun."""
@@ -196,11 +198,13 @@ class KafkaConsumer:
             remaining = deadline - loop.time()
             if not self._gate.is_open:
                 await self._wait_for_gate(max(remaining, 0))
-            elif records := await self._poll(max_records, 0) or (
-                await self._wait_for_records(max_records, remaining) if remaining > 0 else []
-            ):
-                self._failures = 0
-                return records
+            else:
+                epoch = self._gate.epoch
+                batches = await self._poll(max_records, 0)
+                if not batches and remaining > 0:
+                    batches = await self._wait_for_records(max_records, remaining)
+                if batches and (records := self._records(batches, epoch)):
+                    return records
             if loop.time() >= deadline:
                 break
         return []
@@ -213,13 +217,28 @@ class KafkaConsumer:
             await self._client.getmany(_NOWHERE, timeout_ms=0)  # the sign of life; there are no records of nowhere
         await self._unless_closed(self._gate.wait_open(), timeout)
 
-    async def _wait_for_records(self, max_records: int, timeout: float) -> list[Record]:
+    def _records(self, batches: _Batches, epoch: int) -> list[Record]:
+        """What may be returned of what aiokafka gave up; called right before it is."""
+        passed = self._gate.pass_on(epoch)
+        if passed is None:
+            for partition, offset in self._gate.throw_away().items():
+                self._seek(partition, offset)
+            return []
+        self._failures = 0
+        return [
+            Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers, r.timestamp_type == 1)
+            for place, each in batches.items()
+            if place in passed
+            for r in each
+        ]
+
+    async def _wait_for_records(self, max_records: int, timeout: float) -> _Batches:
         """In a task, because aiokafka may wait for an assignment that never comes when we close."""
         task = asyncio.create_task(self._poll(max_records, int(timeout * 1000)))
         waits: set[asyncio.Future[Any]] = {task, *self._closings()}
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else []
+            return task.result() if task.done() else {}
         finally:
             if not task.done():
                 task.cancel()
@@ -234,31 +253,15 @@ class KafkaConsumer:
     def _closings(self) -> tuple[asyncio.Future[Any], ...]:
         return (self._closed,) if self._closed is not None else ()
 
-    async def _poll(self, max_records: int, timeout_ms: int) -> list[Record]:
-        epoch = self._gate.epoch
+    async def _poll(self, max_records: int, timeout_ms: int) -> _Batches:
         try:
-            batches = await self._client.getmany(timeout_ms=timeout_ms, max_records=max_records)
+            batches: _Batches = await self._client.getmany(timeout_ms=timeout_ms, max_records=max_records)
         except kafka_errors.KafkaError as error:
             await self._failed(error)
-            return []
-        if epoch != self._gate.epoch or not self._gate.is_open:
-            # They came while the gate was shut; a fetch that began before the rebalance may see them when it is open
-            # again. Nothing was awaited since aiokafka moved its place beyond them, so going back at once undoes no
-            # later seek; going back later would lose them, or undo one.
-            for partition, records in batches.items():
-                self._seek(Partition(*partition), records[0].offset)
-            return []
-        if len(batches) == 1:
-            (each,) = batches.values()
-            return [
-                Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers, r.timestamp_type == 1)
-                for r in each
-            ]
-        return [
-            Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers, r.timestamp_type == 1)
-            for each in batches.values()
-            for r in each
-        ]
+            return {}
+        if batches:
+            self._gate.came({Partition(*place): records[0].offset for place, records in batches.items()})
+        return batches
 
     async def _failed(self, error: kafka_errors.KafkaError) -> None:
         """Raise what the caller must know; the rest passes, or a new client is made."""
@@ -276,7 +279,6 @@ class KafkaConsumer:
         """aiokafka's background tasks do not come back when they die: begin with a new client."""
         _log.warning("group %r: the client does not recover: a new one is made", self._subscription.group)
         await self._give_up()
-        self._gate.assign(())
         client, self._client = self._client, None
         await _stop(client, timeout=self._settings.request_timeout)
         while self._client is None and not self._is_closing:
@@ -314,6 +316,8 @@ class KafkaConsumer:
     def position(self, partition: Partition) -> int | None:
         if self._client is None or partition not in self._gate.owned:
             return None
+        if (first := self._gate.first_between(partition)) is not None:
+            return first
         step = self._client.position(TopicPartition(*partition))
         try:  # a coroutine that waits only while the place is not known: then there is nothing to tell
             step.send(None)
@@ -341,6 +345,7 @@ class KafkaConsumer:
 
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._gate.owned:
+            self._gate.moved(partition)
             self._seek(partition, offset)
 
     def _seek(self, partition: Partition, offset: int) -> None:
