@@ -73,7 +73,7 @@ class Gate:
             self._between[partition] = min(offset, self._between.get(partition, offset))
 
     def pass_on(self, epoch: int) -> Collection[Partition] | None:
-        """Whose records may be returned now, of those that came since ``epoch``; None: :meth:`throw_away` what came."""
+        """Whose records may be returned now, of those that came since ``epoch``; None: :meth:`throw_away` them."""
         if epoch != self.epoch or not self.is_open:
             return None
         passed, self._between = self._between, {}
