@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import shutil
 import sys
@@ -37,6 +38,7 @@ MEASUREMENTS: dict[str, Measurement] = {
 def main() -> int:
     arguments = _arguments()
     console = Console()
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader for a moment
     machine = hardware()
     folder = Path(tempfile.mkdtemp(prefix="orchestra-bench-"))
     try:
@@ -60,7 +62,11 @@ async def measure(bench: Bench, names: list[str]) -> list[Figure]:
     figures: list[Figure] = []
     for name in names:
         bench.say(name)
-        figures += await MEASUREMENTS[name](bench)
+        try:
+            figures += await MEASUREMENTS[name](bench)
+        except Exception as error:  # the others still count
+            bench.console.print(f"[bold red]{name} failed[/]: {error!r}")
+            figures.append(Figure(f"{name}: failures", 1, "", 0, note=type(error).__name__))
     return figures
 
 
