@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestra.cli import dead_letters, doctor, graph, kafka, run, schema, topics
+from orchestra.cli import dead_letters, doctor, graph, instances, kafka, run, schema, topics
 from orchestra.cli.failure import exit_code, explain
 from orchestra.errors import OrchestraError
 
@@ -74,6 +74,7 @@ def main(
 app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
 app.command("graph")(graph.graph)
+app.add_typer(instances.app, name="instances")
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(schema.app, name="schema")
