@@ -89,7 +89,7 @@ def test_the_list_is_counted_by_status_and_says_when_it_is_cut(capsys: pytest.Ca
     instances._show_list(many, 2)
 
     text = capsys.readouterr().out
-    assert "f/4  running" in text
+    assert "f/4       running" in text
     assert "f/2" not in text
     assert text.endswith("5 instances: 4 running, 1 stuck (the newest 2 are shown)\n")
 
