@@ -16,10 +16,11 @@ from orchestra.flows.timer import due_again, is_alert_due
 
 
 def send(node: StepNode, state: StepState, values: Values, draft: Draft) -> None:
-    """Send the command: the first time, or again under the same effect id, with a new message id and expiry."""
+    """Send the command: the first time, or again, with a new message id and expiry. What may have been done keeps its
+    effect id; what is proven not done is begun anew, as another effect."""
     effect = state.action
-    if effect.last == EffectStatus.REJECTED:
-        # The service has recorded the rejection under this effect id, and would only repeat it.
+    if effect.last is not None:
+        # Proven not done, and recorded so by the service, which would only repeat it under this effect id.
         effect.iteration += 1
     if effect.started is None:
         effect.started = draft.now
@@ -104,7 +105,7 @@ def rejected(node: StepNode, state: StepState, event: Envelope, rejection: Event
 
 
 def refused(node: StepNode, state: StepState, refusal: StepRefused, draft: Draft) -> None:
-    """Proven not done, for this try was too late or barred; a new try may come in time."""
+    """Proven not done, and never will be: the command came too late, or is barred. A new effect may come in time."""
     effect = state.action
     if effect.status is not EffectStatus.RUNNING:
         draft.ignore("input.ignored", node.name, effect, "action", f"a refusal, but the step is {effect.status}")
@@ -186,7 +187,6 @@ def retry_by_hand(node: StepNode, state: StepState, values: Values, draft: Draft
     if draft.instance.status is not Status.HALTED or effect.status not in _HALTING:
         return f"the step is {effect.status}"
     if effect.status is not EffectStatus.UNKNOWN:
-        # Proven not done, and a refused effect is barred: only a new effect can be done.
         effect.last = EffectStatus.REJECTED
         effect.started = None
     effect.before = effect.attempts

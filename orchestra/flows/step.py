@@ -70,12 +70,10 @@ class StepBehaviour:
     ) -> None:
         """The step has begun anew because this effect was proven not done."""
         draft.ignore(
-            "input.ignored", node.name, effect, address.phase, f"{event.type} is of an effect that was rejected"
+            "input.ignored", node.name, effect, address.phase, f"{event.type} is of an effect that is proven not done"
         )
         if answer is Answer.REPLY:
-            draft.alert(
-                "outcome.contradiction", node.name, f"{address} was rejected, and now {event.type} says it is done"
-            )
+            draft.alert("outcome.contradiction", node.name, f"{address} was not done, and now {event.type} says it is")
 
     def timer(
         self, node: StepNode, state: StepState, address: Address, generation: int, values: Values, draft: Draft

@@ -236,13 +236,13 @@ def test_hazard_09_a_dead_letter_is_unknown_at_once_and_not_tried_again() -> Non
 def test_hazard_09_a_refusal_is_proven_not_done_and_is_tried_again() -> None:
     play = order()
     play.answer("reserve", RESERVED)
-    play.refuse("charge")
-    play.fire("charge")
-    play.refuse("charge")
-    play.fire("charge")
+    for _ in range(2):
+        play.refuse("charge")
+        play.fire("charge")
 
+    effects = [str(play.command("charge", nth=nth).event.get("effectid")) for nth in range(3)]
+    assert [effect.rsplit("/", 1)[1] for effect in effects] == ["0", "1", "2"], "the service has shut the refused ones"
     play.refuse("charge")
-
     assert play.phases() == ["reserve/undo"]
     assert play.statuses()["charge"] == "refused"
 

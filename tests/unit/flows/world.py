@@ -106,8 +106,8 @@ class World:
     undone: set[str] = field(default_factory=set)
     answers: dict[str, Event] = field(default_factory=dict)
     """The stored outcome of each effect id."""
-    expired: dict[str, str] = field(default_factory=dict)
-    """The latest expiry that was refused, of each effect id: time does not go back."""
+    shut: set[str] = field(default_factory=set)
+    """Effects that were refused: never done after that."""
 
     def take(self, command: Envelope, how: str) -> Event | None:
         """One delivery. Returns what is answered."""
@@ -121,9 +121,8 @@ class World:
             return self._undo(effect, action, how)
         if action in self.undone:
             return StepRefused(reason="barred")
-        expiry = command.get("expirytime")
-        if expiry is not None and (how == "refuse" or expiry <= self.expired.get(effect, "")):
-            self.expired[effect] = max(expiry, self.expired.get(effect, ""))
+        if effect in self.shut or (how == "refuse" and command.get("expirytime") is not None):
+            self.shut.add(effect)
             return StepRefused(reason="expired")
         return self._do(effect, "lost" if how == "refuse" else how)
 
