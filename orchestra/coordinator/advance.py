@@ -314,11 +314,11 @@ class Advance:
 
     def _adopt(self, draft: _Draft, definition: Definition, decision: Decision, wires: list[_Wire]) -> None:
         draft.lines += decision.journal
+        draft.alerts += decision.alerts
         if decision.journal or decision.alerts:
             draft.silent = False
         if not decision.changed:
             return
-        draft.alerts += decision.alerts
         draft.emissions += wires
         instance = draft.instance
         instance.state = decision.state

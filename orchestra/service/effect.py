@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from orchestra.errors import DecodeError, DefinitionError, PermanentError
-from orchestra.events.message import Command, Event, Message, Undo, decode_data
-from orchestra.service.ledger import Entry, Session, State, find, store, take, whole_millis
+from orchestra.events.message import Command, Event, Message, Undo, decode_data, spec_of
+from orchestra.service.ledger import Entry, Session, State, find, forget, store, take, whole_millis
 from orchestra.service.outcome import Emitted, emitted
 from orchestra.service.signals import Refused
 
@@ -132,9 +132,18 @@ class Effect(Generic[O]):
                 raise PermanentError(f"{self._handling.handler} left its effect without effect.done(...)")
             return
         handling = self._handling
-        await store(session, handling.effect_id, self._done, handling.messages)
+        if self._is_rejected_compensation():
+            await forget(session, handling.effect_id)
+        else:
+            await store(session, handling.effect_id, self._done, handling.messages)
         await session.commit()
         handling.settled = Entry(State.DONE, self._at, self._done, tuple(handling.messages))
+
+    def _is_rejected_compensation(self) -> bool:
+        """What cannot be undone now is asked for again under the same effect id: it is not remembered."""
+        if self._done is None or action_of(self._handling.effect_id, self._message) is None:
+            return False
+        return self._done.type in {spec_of(rejection).type for rejection in spec_of(type(self._message)).rejections}
 
 
 class EventEffect(Effect[Event]):

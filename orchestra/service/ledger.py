@@ -147,6 +147,12 @@ def is_session(value: object) -> TypeGuard[Session]:
     return isinstance(value, Session)
 
 
+async def forget(session: Session, effect_id: str) -> None:
+    """Take the effect's row away again."""
+    connection = await session.connection() if isinstance(session, AsyncSession) else session
+    await connection.execute(_FORGET, {"effect_id": effect_id})
+
+
 def whole_millis(moment: datetime) -> datetime:
     """The moment as a row keeps it."""
     return datetime.fromtimestamp(_millis(moment) / 1000, UTC)
@@ -160,6 +166,7 @@ _SELECT = text("SELECT state, at_ms, outcome, emitted FROM orchestra_effects WHE
 _UPDATE = text(
     "UPDATE orchestra_effects SET state = :state, outcome = :outcome, emitted = :emitted WHERE effect_id = :effect_id"
 )
+_FORGET = text("DELETE FROM orchestra_effects WHERE effect_id = :effect_id")
 _PRUNE = text(
     "DELETE FROM orchestra_effects WHERE effect_id IN"
     " (SELECT effect_id FROM orchestra_effects WHERE at_ms < :before LIMIT 1000)"

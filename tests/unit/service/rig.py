@@ -52,6 +52,12 @@ class Release(Command[Released, Never], type="stock.release.v1", topic="stock.co
     order_id: Key[str]
 
 
+class Unload(Command[Released, SoldOut], type="stock.unload.v1", topic="stock.commands"):
+    """A compensation that can be rejected."""
+
+    order_id: Key[str]
+
+
 class Counted(Event, type="stock.counted.v1", topic="stock.counted"):
     order_id: Key[str]
 

@@ -31,6 +31,7 @@ from tests.unit.service.rig import (
     Reserved,
     Rig,
     SoldOut,
+    Unload,
     Watched,
 )
 
@@ -311,6 +312,40 @@ async def test_action_that_was_rejected_is_seen_as_rejected_by_its_compensation(
         await process.idle()
 
     assert shop.actions == [SoldOut(order_id="1")]
+
+
+async def test_compensation_that_is_rejected_is_tried_anew_when_it_is_asked_for_again(shop: Shop) -> None:
+    """The coordinator sends it again under the same effect id, until it can be done."""
+    can_be_undone = False
+
+    @shop.service.handles(Unload)
+    async def unload(command: Unload, ctx: Context, session: AsyncSession) -> Released | SoldOut:
+        async with ctx.effect(session, command) as effect:
+            if effect.outcome is not None:
+                return effect.outcome
+            shop.actions.append(effect.action)
+            await session.execute(text("UPDATE stock SET left = left + 100"))
+            return effect.done(
+                Released(order_id=command.order_id) if can_be_undone else SoldOut(order_id=command.order_id)
+            )
+
+    async with shop.rig.running(shop.service) as process:
+        await shop.rig.command(Reserve(order_id="1"))
+        await shop.rig.command(Unload(order_id="1"), phase="undo")
+        await process.idle()
+        assert await shop.rows() == {effect_id(): "done"}
+        can_be_undone = True
+        for _ in range(2):
+            await shop.rig.command(Unload(order_id="1"), phase="undo")
+        await process.idle()
+
+    assert shop.actions == [Reserved(order_id="1")] * 2
+    assert await shop.left() == 209, "what a rejection wrote is kept"
+    assert [answer.type for answer in shop.rig.answers()][1:] == [
+        "stock.sold-out.v1",
+        "stock.released.v1",
+        "stock.released.v1",
+    ]
 
 
 def compensation(kind: str) -> Any:
