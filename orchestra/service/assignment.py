@@ -19,17 +19,17 @@ class Assignment:
 
     Args:
         leave: ends the work of shares and commits it; called before they are forgotten. Never raises.
-        high_water: queued records of one partition at which it is paused. It goes on at half of that.
+        high_water: queued records from which a partition may be paused. It goes on at half of that.
+        ahead: the most records that one fetch may bring after a partition was paused.
     """
 
-    def __init__(self, leave: Callable[[Collection[Share]], Awaitable[None]], *, high_water: int) -> None:
+    def __init__(self, leave: Callable[[Collection[Share]], Awaitable[None]], *, high_water: int, ahead: int) -> None:
         self.shares: dict[tuple[str, int], Share] = {}
         self.consumer: Consumer | None = None
         """Set before it is started: consumer and listener know each other."""
         self._leave = leave
         self._high_water = high_water
-        # The window's last part is for what one fetch may bring after the pause.
-        self._high_span = WINDOW - 4 * high_water
+        self._high_span = max(WINDOW // 2, WINDOW - ahead)
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
         starts = await asyncio.gather(*(self._start_of(partition) for partition in partitions))
@@ -75,24 +75,35 @@ class Assignment:
                     share.tracker.pass_over(position)
 
     # ---- back-pressure
+    # Pausing is rare on purpose: the client throws away what it had fetched ahead of a paused partition.
 
-    def pause_full(self, touched: Collection[Share]) -> None:
-        """Fetch no more of the shares that have too much queued, or are too far ahead of their base."""
-        full = [share for share in touched if not share.is_paused and self._is_full(share, self._high_water)]
-        for share in full:
+    def paused_queued(self) -> int:
+        """Records queued of paused partitions."""
+        return sum(share.queued for share in self.shares.values() if share.is_paused)
+
+    def pause_hogs(self) -> None:
+        """Fetch no more of the partitions that have most queued; of none, where that would not help."""
+        going = [share for share in self.shares.values() if not share.is_paused]
+        self._pause([share for share in going if share.queued >= self._high_water] or going)
+
+    def pause_far(self, touched: Collection[Share]) -> None:
+        """Fetch no more of partitions that are so far ahead of their base that what is done could not be noted."""
+        self._pause([share for share in touched if not share.is_paused and share.tracker.span >= self._high_span])
+
+    def _pause(self, shares: Collection[Share]) -> None:
+        for share in shares:
             share.is_paused = True
-        if full and self.consumer is not None:
-            self.consumer.pause([share.partition for share in full])
+        if shares and self.consumer is not None:
+            self.consumer.pause([share.partition for share in shares])
 
     def resume_emptied(self) -> None:
-        """Fetch again of paused shares that have come down to half."""
-        low = self._high_water // 2
-        ready = [share for share in self.shares.values() if share.is_paused and not self._is_full(share, low)]
+        """Fetch again of paused partitions that have come down to half."""
+        ready = [
+            share
+            for share in self.shares.values()
+            if share.is_paused and share.queued <= self._high_water // 2 and share.tracker.span <= self._high_span // 2
+        ]
         for share in ready:
             share.is_paused = False
         if ready and self.consumer is not None:
             self.consumer.resume([share.partition for share in ready])
-
-    def _is_full(self, share: Share, limit: int) -> bool:
-        high_span = self._high_span if limit == self._high_water else self._high_span // 2
-        return share.queued >= limit or share.tracker.span >= high_span

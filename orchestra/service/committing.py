@@ -85,7 +85,7 @@ class Committer:
                 _log.info("not committed: %s", error)
             except (TransportError, TimeoutError) as error:
                 self._statistics.commit_failures += 1
-                _log.warning("not committed, to be tried again: %s: %s", type(error).__name__, error)
+                _log.warning("not committed, to be tried again: %s", str(error) or "no answer in time")
             else:
                 for share, place in offsets.items():
                     share.committed = place

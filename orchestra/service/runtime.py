@@ -69,8 +69,8 @@ class ServiceRuntime:
         self._is_started = False
         self._is_closed = False
         # A queue of a few rounds keeps the workers busy while the next fetch is under way.
-        self._buffer = max(64, 4 * service.max_in_flight)
-        self._assignment = Assignment(self._leave, high_water=max(32, self._buffer // 2))
+        self._buffer = max(16, 4 * service.max_in_flight)
+        self._assignment = Assignment(self._leave, high_water=self._buffer // 4, ahead=self._buffer)
         self._publisher = transport.publisher()
         topics = sorted(settings.topic(topic) for topic in service.command_topics | service.event_topics)
         subscription = Subscription(settings.scoped(service.name), topics)
@@ -190,22 +190,34 @@ class ServiceRuntime:
     # ---- records
 
     async def _fetch(self) -> None:
-        lanes = self._lanes
-        if lanes.queued >= self._buffer or lanes.queued_bytes > _BUFFER_BYTES:
-            await lanes.wait_room(self._buffer // 2, _BUFFER_BYTES // 2, timeout=_FETCH_SECONDS)
-        # With no room at all, one record: fetching is also the sign of life.
-        room = 1 if lanes.queued_bytes > _BUFFER_BYTES else max(1, self._buffer - lanes.queued)
-        self._assignment.resume_emptied()
+        assignment = self._assignment
+        room = self._room()
+        if room <= 0:
+            low = max(self._lanes.queued - self._buffer // 2, self._buffer // 2)
+            await self._lanes.wait_room(low, _BUFFER_BYTES // 2, _FETCH_SECONDS)
+            room = self._room()
+        if room > 0:
+            assignment.resume_emptied()
+        else:  # full for a while: handlers are slow. Fetching goes on all the same, for it is the sign of life
+            assignment.pause_hogs()
+            room = max(1, self._room())
         # Awaited directly: between its last look at the assignment and _admit no other task runs, so no record of a
         # partition that was revoked meanwhile can be admitted to the share that followed it.
         records = await self._consumer.fetch(max_records=room, timeout=_FETCH_SECONDS)
         self._admit(records)
         self._rounds += 1
         if not records or self._rounds % 64 == 0:
-            self._assignment.pass_over_idle()
+            assignment.pass_over_idle()
         await asyncio.sleep(0)  # a fetch that need not wait would let nobody else run
         if self._lanes.failure is not None:
             raise self._lanes.failure
+
+    def _room(self) -> int:
+        """How many records more may be queued. Those of paused partitions do not count: a slow key fills up its own
+        partition, and must not keep the others from theirs."""
+        if self._lanes.queued_bytes > _BUFFER_BYTES:
+            return 0
+        return self._buffer - self._lanes.queued + self._assignment.paused_queued()
 
     def _admit(self, records: Sequence[Record]) -> None:
         shares, admit = self._assignment.shares, self._lanes.admit
@@ -217,7 +229,7 @@ class ServiceRuntime:
             touched.add(share)
             if share.tracker.admit(record.offset):
                 admit(share, record)
-        self._assignment.pause_full(touched)
+        self._assignment.pause_far(touched)
 
     def _count_abandoned(self, worker: Worker) -> None:
         self._statistics.abandoned += 1
