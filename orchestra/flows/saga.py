@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, ClassVar, Protocol, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, overload
 
 from orchestra.duration import Duration
 from orchestra.errors import DefinitionError
@@ -18,6 +18,21 @@ from orchestra.events.message import Command, Event, Undo
 from orchestra.flows.compile import compile_flow
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition
+from orchestra.flows.decorator import (
+    EndingOf0,
+    EndingOf1,
+    EndingOf2,
+    EndingOf3,
+    EndingOf4,
+    EndingOf5,
+    Events,
+    StepOf0,
+    StepOf1,
+    StepOf2,
+    StepOf3,
+    StepOf4,
+    StepOf5,
+)
 from orchestra.flows.failure import Failure
 from orchestra.flows.graph import Graph
 from orchestra.flows.node import (
@@ -40,90 +55,11 @@ C = TypeVar("C")
 D = TypeVar("D")
 E = TypeVar("E")
 R = TypeVar("R", bound=Event)
-A_co = TypeVar("A_co", covariant=True)
-B_co = TypeVar("B_co", covariant=True)
-C_co = TypeVar("C_co", covariant=True)
-D_co = TypeVar("D_co", covariant=True)
-E_co = TypeVar("E_co", covariant=True)
 E1 = TypeVar("E1", bound=Event)
 E2 = TypeVar("E2", bound=Event)
 E3 = TypeVar("E3", bound=Event)
 
 After = Node[Any] | Sequence[Node[Any]]
-Events = Event | Sequence[Event] | None
-"""What an ending publishes: one event, several, or nothing."""
-
-
-class StepOf0(Protocol):
-    """Takes a step's method with no arguments beside self."""
-
-    def __call__(self, make: Callable[[Any], Command[R, Any]], /) -> Step[R]: ...
-
-
-class StepOf1(Protocol[A_co]):
-    """Takes a step's method with 1 argument beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co], Command[R, Any]], /) -> Step[R]: ...
-
-
-class StepOf2(Protocol[A_co, B_co]):
-    """Takes a step's method with 2 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co], Command[R, Any]], /) -> Step[R]: ...
-
-
-class StepOf3(Protocol[A_co, B_co, C_co]):
-    """Takes a step's method with 3 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co, C_co], Command[R, Any]], /) -> Step[R]: ...
-
-
-class StepOf4(Protocol[A_co, B_co, C_co, D_co]):
-    """Takes a step's method with 4 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co], Command[R, Any]], /) -> Step[R]: ...
-
-
-class StepOf5(Protocol[A_co, B_co, C_co, D_co, E_co]):
-    """Takes a step's method with 5 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co, E_co], Command[R, Any]], /) -> Step[R]: ...
-
-
-class EndingOf0(Protocol):
-    """Takes an ending's method with no arguments beside self."""
-
-    def __call__(self, make: Callable[[Any], Events], /) -> Ending: ...
-
-
-class EndingOf1(Protocol[A_co]):
-    """Takes an ending's method with 1 argument beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co], Events], /) -> Ending: ...
-
-
-class EndingOf2(Protocol[A_co, B_co]):
-    """Takes an ending's method with 2 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co], Events], /) -> Ending: ...
-
-
-class EndingOf3(Protocol[A_co, B_co, C_co]):
-    """Takes an ending's method with 3 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co, C_co], Events], /) -> Ending: ...
-
-
-class EndingOf4(Protocol[A_co, B_co, C_co, D_co]):
-    """Takes an ending's method with 4 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co], Events], /) -> Ending: ...
-
-
-class EndingOf5(Protocol[A_co, B_co, C_co, D_co, E_co]):
-    """Takes an ending's method with 5 arguments beside self."""
-
-    def __call__(self, make: Callable[[Any, A_co, B_co, C_co, D_co, E_co], Events], /) -> Ending: ...
 
 
 @overload
