@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo test lint typecheck unit kafka-tests bench format clean venv
+.PHONY: help demo test lint unit kafka-tests bench format clean venv
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -15,12 +15,8 @@ demo: venv ## 320 food orders through real processes on a real Kafka, with kill 
 test: ## every check and test: lint, unit, contract and integration on a real Kafka
 	@$(MAKE) --no-print-directory lint unit kafka-tests
 
-lint: venv ## style, types (mypy, pyright) and the layers
-	$(BIN)/ruff check
-	$(BIN)/ruff format --check
-	$(BIN)/mypy
-	$(BIN)/pyright
-	$(BIN)/lint-imports
+lint: venv ## style, format, types (mypy and pyright) and the layers
+	@.ci/lint
 
 unit: venv ## the tests that need no Kafka: seconds
 	$(BIN)/pytest -q tests/unit $(wildcard tests/typing)
