@@ -23,8 +23,8 @@ def seconds(duration: Duration) -> float:
     """
     if isinstance(duration, timedelta):
         value = duration.total_seconds()
-    elif isinstance(duration, str) and _WHOLE.fullmatch(duration):
-        value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
+    elif _WHOLE.fullmatch(str(duration)):
+        value = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(str(duration)))
     else:
         raise DefinitionError(
             f"{duration!r} is not a duration: write a timedelta, or text such as '200ms', '30s', '5m'"

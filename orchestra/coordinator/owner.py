@@ -204,8 +204,9 @@ class Owner:
             self._means.counters.appended += 1
         while self._sent:
             message, future = self._sent.popleft()
-            if future.cancelled() or (error := future.exception()) is not None:
-                self._fail_send(message, None if future.cancelled() else error)
+            error = None if future.cancelled() else future.exception()
+            if future.cancelled() or error is not None:
+                self._fail_send(message, error)
             else:
                 self._failures = 0
                 self.shard.sent(message)

@@ -1,7 +1,7 @@
 """Where does a service keep its data? A SQLite file each, below FOOD_DELIVERY_DATA."""
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def path_of(service: str) -> Path:
 
 
 @asynccontextmanager
-async def open_database(service: str, metadata: MetaData, seed: Seed | None = None) -> AsyncIterator[AsyncEngine]:
+async def open_database(service: str, metadata: MetaData, seed: Seed | None = None) -> AsyncGenerator[AsyncEngine]:
     """An engine on the service's own database, with its tables and the effect ledger's."""
     path = path_of(service)
     path.parent.mkdir(parents=True, exist_ok=True)

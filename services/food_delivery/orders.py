@@ -1,6 +1,6 @@
 """orders: which orders are there, and how did each end?"""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from sqlalchemy import Column, Integer, MetaData, String, Table
 from sqlalchemy.dialects.sqlite import insert
@@ -62,7 +62,7 @@ async def record_rejection(event: OrderRejected, ctx: Context, session: AsyncSes
 
 async def end(
     order_id: str,
-    row: dict[str, object],
+    row: Mapping[str, object],
     event: OrderConfirmed | OrderRejected,
     ctx: Context,
     session: AsyncSession,

@@ -16,9 +16,10 @@ import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -96,7 +97,7 @@ def say(text: str) -> None:
 
 
 @asynccontextmanager
-async def kafka() -> AsyncIterator[str]:
+async def kafka() -> AsyncGenerator[str]:
     """A broker of the demo's own, or the one that ``ORCHESTRA_BOOTSTRAP_SERVERS`` names."""
     if given := os.environ.get("ORCHESTRA_BOOTSTRAP_SERVERS"):
         say(f"using the Kafka at {given}")
@@ -152,6 +153,7 @@ async def ready(servers: str, crew: Crew) -> None:
             states: list[str] = []
             with suppress(KafkaError):  # a new broker does not know at once who coordinates a group
                 for name in groups:  # one at a time: aiokafka 0.14 reads the answer for several wrongly
+                    described: Any
                     [described] = await admin.describe_consumer_groups([name])
                     states += [group[2] for group in described.groups]
             if len(states) == len(groups) and all(state == "Stable" for state in states):

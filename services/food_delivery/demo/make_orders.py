@@ -14,7 +14,7 @@ from services.food_delivery.catalogue import DECLINED_CARDS, PRICE_CENTS
 
 Line = dict[str, Any]
 ZONES = ("centre",) * 7 + ("north",) * 5 + ("south",) * 5 + ("harbour",) * 3
-COMMON = ("margherita", "ramen", "falafel", "green-curry")
+COMMON: tuple[str, ...] = ("margherita", "ramen", "falafel", "green-curry")
 
 
 def cloud_event(number: int, data: Line, *, kind: str = "shop.order.placed.v1", again: str = "") -> Line:

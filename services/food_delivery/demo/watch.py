@@ -68,10 +68,10 @@ async def watch(bootstrap_servers: str, progress: Progress) -> None:
         await asyncio.wait_for(consumer.stop(), 10)
 
 
-def take(record: ConsumerRecord, progress: Progress) -> None:
+def take(record: ConsumerRecord[bytes, bytes], progress: Progress) -> None:
     headers = dict(record.headers)
     if record.topic == "food.journal":
-        entry = json.loads(record.value)
+        entry = json.loads(record.value or b"{}")
         order = entry["instance"].rpartition("/")[2]
         if entry["status"] == "compensating":
             progress.compensating.add(order)
