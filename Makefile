@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo test lint unit kafka-tests bench format clean venv
+.PHONY: help demo test lint unit kafka-tests soak bench format clean venv
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -23,6 +23,9 @@ unit: venv ## the tests that need no Kafka: seconds
 
 kafka-tests: venv ## the tests that need a Kafka: they start one
 	$(BIN)/pytest -q $(wildcard tests/contract) tests/integration
+
+soak: venv ## searches and simulations within wider bounds: many minutes
+	$(BIN)/pytest -q -m soak tests/unit
 
 bench: venv ## measure latency and throughput; prints figures beside a raw round trip of the same run
 	@$(BIN)/python -m bench

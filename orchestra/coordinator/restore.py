@@ -29,6 +29,7 @@ from orchestra.coordinator.shard import Restored
 from orchestra.errors import FenceBreachedError, FencedError, OffsetLostError
 from orchestra.transport.port import FencedLog, Partition, Reader, Record, Transport
 
+_MOST_GENERATIONS = 100
 _BEGINNING = datetime.fromtimestamp(0, UTC)
 
 
@@ -68,6 +69,8 @@ class Fold:
     versions: dict[str, str] = field(default_factory=dict[str, str])
     claims: dict[int, int] = field(default_factory=dict[int, int])
     """Producer ids that are not shut out -> the offset of their newest claim."""
+    shut_out: set[int] = field(default_factory=set[int])
+    """Producer ids whose barrier was found."""
     claimed: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the newest claim says."""
     named: int = -1
@@ -96,9 +99,11 @@ class Fold:
 
     def _claim(self, producer_id: int, record: Record) -> None:
         if record.value is None:
-            self.claims.pop(producer_id, None)  # its barrier
+            self.claims.pop(producer_id, None)
+            self.shut_out.add(producer_id)
         else:
             self.claims[producer_id] = record.offset
+            self.shut_out.discard(producer_id)  # a broker that forgot the barrier takes the id again, from its owner
             self.claimed = from_json(record.value)
 
     def _check(self, record: Record, marks: Marks) -> None:
@@ -108,6 +113,8 @@ class Fold:
         and never skipped.
         """
         newest = max(self.named, self.claims.get(marks.producer_id, -1))
+        if marks.producer_id in self.shut_out:
+            raise FenceBreachedError(f"{record} was written by producer id {marks.producer_id}, which is shut out")
         if marks.claim < newest:
             raise FenceBreachedError(
                 f"{record} names the claim at {marks.claim}, and stands behind the one at {newest}"
@@ -147,22 +154,54 @@ async def acquire(
     A failure leaves the log closed: try again, which takes a new identity. Raises TransportError; FenceBreachedError
     means that somebody must look; FencedError that a newer owner was faster.
     """
-    log = await transport.fenced_log(transactional_id, partition)
+    for generation in range(_MOST_GENERATIONS):
+        name = f"{transactional_id}.{generation}" if generation else transactional_id
+        log = await transport.fenced_log(name, partition)
+        try:
+            return await _acquire(
+                _Taking(transport, log, partition, claim), delete_retention=delete_retention, clock=clock
+            )
+        except FencedError:
+            await log.aclose()
+            if not await _is_shut_out(transport, partition, log.identity.producer_id):
+                raise
+            # Two owners with two ids met while the transactional id changed its producer id, and the one that was
+            # late shut out the other. That id can never write again: go on with another transactional id.
+        except BaseException:
+            await log.aclose()
+            raise
+    raise FencedError(f"every producer id of {transactional_id} is shut out of {partition.topic}[{partition.number}]")
+
+
+async def _acquire(taking: _Taking, *, delete_retention: float, clock: Clock) -> Acquired:
+    await taking.claim_log()
+    while True:
+        begun = clock.elapsed()
+        try:
+            fold = await taking.fold()
+        except OffsetLostError:
+            continue  # the log's start moved while it was read
+        if clock.elapsed() - begun < delete_retention:
+            restored = fold.restored(taking.log.identity.producer_id, taking.claimed)
+            return Acquired(taking.log, restored, fold.versions, taking.previous)
+
+
+async def _is_shut_out(transport: Transport, partition: Partition, producer_id: int) -> bool:
+    """Whether the log holds a barrier for the id: a null at its claim's key."""
+    key, is_shut_out = f"{CLAIM}{producer_id}".encode(), False
+    end = (await transport.topics.bounds([partition]))[partition].end
+    reader = await transport.reader(partition)
     try:
-        taking = _Taking(transport, log, partition, claim)
-        await taking.claim_log()
-        while True:
-            begun = clock.elapsed()
-            try:
-                fold = await taking.fold()
-            except OffsetLostError:
-                continue  # the log's start moved while it was read
-            if clock.elapsed() - begun < delete_retention:
-                restored = fold.restored(log.identity.producer_id, taking.claimed)
-                return Acquired(log, restored, fold.versions, taking.previous)
-    except BaseException:
-        await log.aclose()
-        raise
+        # a record of ours may be the last one, or compacted away: an empty fetch is the end as well
+        while records := await reader.fetch(max_records=1000, timeout=1.0):
+            for record in records:
+                if record.key == key:
+                    is_shut_out = record.value is None
+            if records[-1].offset >= end - 1:
+                break
+    finally:
+        await reader.aclose()
+    return is_shut_out
 
 
 class _Taking:
@@ -170,7 +209,7 @@ class _Taking:
 
     def __init__(self, transport: Transport, log: FencedLog, partition: Partition, claim: Claim) -> None:
         self._transport = transport
-        self._log = log
+        self.log = log
         self._partition = partition
         self._claim = claim
         self._own = log.identity.producer_id
@@ -178,7 +217,7 @@ class _Taking:
         self.previous: Mapping[str, Any] = {}
 
     async def claim_log(self) -> None:
-        acknowledged = await self._log.append(f"{CLAIM}{self._own}".encode(), self._claim.encode(self._log))
+        acknowledged = await self.log.append(f"{CLAIM}{self._own}".encode(), self._claim.encode(self.log))
         self.claimed = await acknowledged
 
     async def fold(self) -> Fold:

@@ -1,9 +1,9 @@
 """The world of one shard, as values: a log with a fence, an inbox, services, and owners that run the real ``Shard``.
 
-Everything that may happen is an *action* on a world: an append lands or is refused, an acknowledgement arrives, a record
-is read, a message arrives, time passes, the log is compacted. Owners never crash here: one that crashed is one that is
-never heard of again, and every search contains the paths on which only the others act. What an owner has under way may
-thus land at any later time, also after others took the shard: zombies cost nothing.
+What may happen is an *action* on a world: an append lands or is refused, an acknowledgement arrives, a record is read, a
+message arrives, time passes, the log is compacted. Owners never crash here: one that crashed is one that is never heard
+of again, and every search contains the paths on which only the others act. What an owner has under way may thus land at
+any later time, also after others took the shard: zombies cost nothing.
 
 The invariants I1 to I6 are those of ``docs/adr/0001-fenced-log.md``. A :class:`Violation` names the one that broke.
 """
@@ -21,13 +21,15 @@ from typing import Any, NamedTuple
 from orchestra.coordinator.advance import Advance, Flows
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names
+from orchestra.coordinator.outbox import Outbox
 from orchestra.coordinator.record import CLAIM, OutboxMessage, Ref, decode_instance, decode_outbox, from_headers
 from orchestra.coordinator.restore import Fold
+from orchestra.coordinator.roster import Roster
 from orchestra.coordinator.shard import Append, Change, Deflect, Limits, Restored, Send, Shard
 from orchestra.errors import FenceBreachedError
 from orchestra.settings import Settings
-from orchestra.transport.port import Record
-from tests.unit.coordinator.tiny_flow import DONE, REJECTED, TinyFlow, outcome_record, start_record
+from orchestra.transport.port import BARRIER_EPOCH, Record
+from tests.unit.coordinator.tiny_flow import DONE, REJECTED, TinyFlow, operator_record, outcome_record, start_record
 
 NAMES = Names.of("t", Settings())
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -86,6 +88,7 @@ class Owner:
     out: tuple[OutboxMessage, ...] = ()  # messages under way
     arrived: tuple[OutboxMessage, ...] = ()  # stored, and the owner does not know yet
     gone: bool = False
+    known: object = None  # its identity, once it has been asked for: an owner is changed as a fresh copy only
 
     def copy(self) -> Owner:
         return Owner(
@@ -94,14 +97,18 @@ class Owner:
         )  # fmt: skip
 
     def identity(self) -> object:
-        shard = None if self.shard is None else shard_identity(self.shard)
-        fold = None if self.fold is None else (self.fold.position, tuple(self.fold.records))
-        return (self.pid, self.epoch, self.wire, self.acks, self.claim, fold, shard, self.out, self.arrived, self.gone)
+        if self.known is None:
+            shard = None if self.shard is None else shard_identity(self.shard)
+            fold = None if self.fold is None else (self.fold.position, tuple(self.fold.records))
+            self.known = hash((
+                self.pid, self.epoch, self.wire, self.acks, self.claim, fold, shard, self.out, self.arrived, self.gone,
+            ))  # fmt: skip
+        return self.known
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How far a search goes. ``keys``: one instance each. ``repeats``: starts that come once more, at the inbox's end."""
+    """How far a search goes. ``keys``: one instance each. ``repeats``: starts that come once more, behind all."""
 
     keys: tuple[str, ...] = ("A", "B")
     steps: int = 1
@@ -111,13 +118,16 @@ class Bounds:
     purges: int = 0
     hours: int = 0
     repeats: tuple[str, ...] = ()
-    late: tuple[str, ...] = ()  # starts that come an hour later
+    late_repeats: tuple[str, ...] = ()  # starts that come once more an hour later
+    cancels: tuple[str, ...] = ()  # an operator cancels these; behind the starts
+    strays: int = 0  # outcomes of unknown instances, an hour later
     answers: int = 0  # repeated answers
-    losses: int = 0  # appends whose outcome stays unknown
+    losses: int = 0  # appends that fail, or whose outcome stays unknown
     failed_sends: int = 0
     remember: float = 30 * 86400.0
-    queue: int = 1000
+    running: int = 1000
     new_ids: int = 0  # how often the transactional id expires
+    slow_acks: bool = True  # False: whoever sends a message hears at once that it was stored
 
 
 class World:
@@ -126,6 +136,7 @@ class World:
     shard_class: type[Shard] = Shard
     ledger = True
     bars = True
+    alone = False
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -134,6 +145,7 @@ class World:
         self.epochs: dict[int, int] = {}
         self.owners: list[Owner] = []
         self.inbox: tuple[Record, ...] = ()
+        self.inbox_identity = 0
         self.sent: frozenset[Ref] = frozenset()
         self.effects: dict[str, str] = {}
         self.now = BEGIN
@@ -144,12 +156,14 @@ class World:
         self.next_epoch = 0
         for key in (*bounds.keys, *bounds.repeats):
             self._put(start_record(key, len(self.inbox)))
+        for key in bounds.cancels:
+            self._put(operator_record(f"tiny/{key}", len(self.inbox), "cancel"))
 
     def copy(self) -> World:
         made = object.__new__(type(self))
         made.__dict__.update(self.__dict__)
         made.epochs = dict(self.epochs)
-        made.owners = [owner.copy() for owner in self.owners]
+        made.owners = list(self.owners)
         made.effects = dict(self.effects)
         made.left = dict(self.left)
         return made
@@ -162,13 +176,13 @@ class World:
 
     def durable_identity(self) -> object:
         """What is left when every process is gone."""
-        inbox = tuple((record.key, record.timestamp_ms) for record in self.inbox)
-        return (self.log, self.removed, inbox, self.sent, tuple(sorted(self.effects.items())), self.now)
+        return (self.log, self.removed, self.inbox_identity, self.sent, tuple(sorted(self.effects.items())), self.now)
 
     def _put(self, record: Record) -> None:
         record.offset = len(self.inbox)
         record.timestamp_ms = int(self.now.timestamp() * 1000)
         self.inbox = (*self.inbox, record)
+        self.inbox_identity = hash((self.inbox_identity, record.key, record.timestamp_ms))
 
     # ---- what may happen next
 
@@ -176,6 +190,8 @@ class World:
         """The name of each action that is possible, and what does it to a copy."""
         if len(self.owners) < self.bounds.owners:
             yield "start", lambda w: w.start()
+            if self.left["id"] and self.owners:
+                yield "start with a new id", lambda w: w.start(new_id=True)
         for number, owner in enumerate(self.owners):
             yield from self._owner_actions(number, owner)
         if self.left["compact"] and self.superseded():
@@ -187,24 +203,33 @@ class World:
 
     def _owner_actions(self, i: int, owner: Owner) -> Iterator[tuple[str, Callable[[World], None]]]:
         if owner.wire:
-            yield f"land {i}", lambda w: w.land(w.owners[i])
+            yield f"land {i}", lambda w: w.land(w.own(i))
         if owner.acks and not owner.gone:
-            yield f"ack {i}", lambda w: w.ack(w.owners[i])
-            if self.left["lose"] and owner.shard is not None:
-                yield f"lose {i}", lambda w: w.lose(w.owners[i])
+            yield f"ack {i}", lambda w: w.ack(w.own(i))
+        if self.left["lose"] and owner.shard is not None and not owner.gone:
+            if owner.acks:
+                yield f"lose {i}", lambda w: w.lose(w.own(i))
+            if owner.wire:
+                yield f"drop {i}", lambda w: w.drop(w.own(i))
+        yield from self._message_actions(i, owner)
+        yield from self._input_actions(i, owner)
+
+    def _message_actions(self, i: int, owner: Owner) -> Iterator[tuple[str, Callable[[World], None]]]:
         for place in self._sendable(owner):
-            yield f"arrive {i}.{place}", lambda w, p=place: w.arrive(w.owners[i], p)  # type: ignore[misc]
+            yield f"arrive {i}.{place}", lambda w, p=place: w.arrive(w.own(i), p)  # type: ignore[misc]
             if self.left["fail"]:
-                yield f"fail {i}.{place}", lambda w, p=place: w.fail(w.owners[i], p)  # type: ignore[misc]
+                yield f"fail {i}.{place}", lambda w, p=place: w.fail(w.own(i), p)  # type: ignore[misc]
         if owner.arrived and not owner.gone:
-            yield f"sent {i}", lambda w: w.acknowledge(w.owners[i])
+            yield f"sent {i}", lambda w: w.acknowledge(w.own(i))
+
+    def _input_actions(self, i: int, owner: Owner) -> Iterator[tuple[str, Callable[[World], None]]]:
         shard = owner.shard
         if shard is None or shard.dead:
             return
         if self.next_input(shard) is not None:
-            yield f"take {i}", lambda w: w.take(w.owners[i])
+            yield f"take {i}", lambda w: w.take(w.own(i))
         if self.may_wake(shard):
-            yield f"wake {i}", lambda w: w.wake(w.owners[i])
+            yield f"wake {i}", lambda w: w.wake(w.own(i))
 
     def _sendable(self, owner: Owner) -> Iterator[int]:
         seen: set[str] = set()
@@ -215,8 +240,17 @@ class World:
 
     # ---- owners
 
-    def start(self) -> None:
+    def own(self, i: int) -> Owner:
+        """An owner that may be changed: worlds share those that nothing happens to."""
+        self.owners[i] = self.owners[i].copy()
+        return self.owners[i]
+
+    def start(self, *, new_id: bool = False) -> None:
         """A new incarnation takes a new identity. It fences nobody yet, and appends its claim."""
+        if new_id:
+            self.left["id"] -= 1
+        if new_id or self.epochs.get(self.pid) == BARRIER_EPOCH:  # shut out: it takes another transactional id
+            self.pid, self.next_epoch = self.pid + 1, 0
         owner = Owner(self.pid, self.next_epoch)
         self.next_epoch += 1
         self.owners.append(owner)
@@ -229,11 +263,15 @@ class World:
         """The oldest append under way reaches the leader: stored, or refused for its old epoch."""
         write, *rest = owner.wire
         owner.wire = tuple(rest)
+        if write.key.startswith(CLAIM) and write.value is None:  # a barrier bears the id that it shuts out
+            self.epochs[int(write.key.removeprefix(CLAIM))] = BARRIER_EPOCH
+            self.log = (*self.log, Stored(len(self.log), int(write.key.removeprefix(CLAIM)), write.key, None, ()))
+            return
         if owner.epoch < self.epochs.get(owner.pid, -1):
             owner.wire = ()
-            owner.gone = True  # it hears "fenced", and gives the shard up
             if owner.shard is not None:
-                owner.shard.append_failed()
+                owner.shard.append_failed()  # it hears "fenced", and gives the shard up
+            owner.gone = True
             return
         self.store(owner, write)
 
@@ -257,20 +295,34 @@ class World:
     def lose(self, owner: Owner) -> None:
         """The acknowledgement never comes."""
         self.left["lose"] -= 1
-        assert owner.shard is not None
         owner.acks = owner.acks[1:]
-        owner.shard.append_failed()
-        owner.gone = True
+        self.append_failed(owner)
 
     def claimed(self, owner: Owner) -> None:
-        """Fold up to the own claim, and go: whatever happens between is as well before the acknowledgement."""
-        self.open(owner)
-
-    def open(self, owner: Owner) -> None:
+        """Fold up to the own claim, shut out older ids, and go. Whatever else happens in between is as well before."""
         assert owner.claim is not None
         fold = self.fold_to(owner.claim)
-        check_fold(self, fold, owner.claim)
-        self.open_with(owner, fold.restored(owner.pid, owner.claim))
+        if older := fold.older_ids(owner.pid):
+            self.shut_out(owner, older)
+        else:
+            check_fold(self, fold, owner.claim)
+            self.open_with(owner, fold.restored(owner.pid, owner.claim))
+
+    def shut_out(self, owner: Owner, older: Sequence[int]) -> None:
+        """The barriers, and a second claim."""
+        owner.claim = None
+        owner.wire = (*(Write(f"{CLAIM}{pid}", None) for pid in older), Write(f"{CLAIM}{owner.pid}", b"{}"))
+
+    def drop(self, owner: Owner) -> None:
+        """The append fails, and is not stored. What is under way behind it may still be, if the fence lets it."""
+        self.left["lose"] -= 1
+        owner.wire = owner.wire[1:]
+        self.append_failed(owner)
+
+    def append_failed(self, owner: Owner) -> None:
+        assert owner.shard is not None
+        owner.shard.append_failed()
+        owner.gone = True
 
     def open_with(self, owner: Owner, restored: Restored) -> None:
         owner.fold = None
@@ -315,7 +367,8 @@ class World:
         if not shard.roster.expiries:
             return False
         expiry, key = shard.roster.expiries[0]
-        return expiry.timestamp() * 1000 <= shard._read_until_ms() and not shard.outbox.of(key)
+        until_ms = shard._read_until_ms() if self.alone else self.now.timestamp() * 1000
+        return expiry.timestamp() * 1000 <= until_ms and not shard.outbox.of(key)
 
     def wake(self, owner: Owner) -> None:
         assert owner.shard is not None
@@ -332,6 +385,8 @@ class World:
         check_sent(self, message)
         self.sent |= {message.ref}
         self.serve(message)
+        if not self.bounds.slow_acks:
+            self.acknowledge(owner)
 
     def fail(self, owner: Owner, place: int) -> None:
         """A message is not stored, and sent again at some time."""
@@ -382,9 +437,10 @@ class World:
     def hour(self) -> None:
         self.left["hour"] -= 1
         self.now += HOUR
-        if self.now == BEGIN + HOUR:
-            for key in self.bounds.late:
-                self._put(start_record(key, len(self.inbox)))
+        for key in self.bounds.late_repeats:
+            self._put(start_record(key, len(self.inbox)))
+        for number in range(self.bounds.strays):
+            self._put(outcome_record(f"tiny/Z/{number}/a1/action/0", len(self.inbox)))
 
     def superseded(self) -> frozenset[int]:
         newest = {stored.key: stored.offset for stored in self.log}
@@ -408,6 +464,7 @@ class World:
     def finish_alone(self) -> None:
         """All processes are gone; a new owner takes the shard, and everything ends."""
         world = self.copy()
+        world.alone = True
         world.owners = []
         world.left = dict.fromkeys(world.left, 0)
         world.start()
@@ -485,7 +542,7 @@ def check_end(world: World) -> None:
         if lost := [ref for ref in introduced(stored.key, stored.value) if ref not in world.sent]:
             raise Violation("I2", f"never sent: {lost}")
     fold = world.fold_to(len(world.log) - 1, all_of_it=True)
-    started = {f"tiny/{key}" for key in (*world.bounds.keys, *(world.bounds.late if world.now > BEGIN else ()))}
+    started = {f"tiny/{key}" for key in world.bounds.keys}
     known = {stored.key for stored in world.log}
     if missing := started - known:
         raise Violation("I2", f"never began: {missing}")
@@ -567,7 +624,7 @@ def rules(bounds: Bounds) -> QuietRules:
 
 @cache
 def limits(bounds: Bounds) -> Limits:
-    return Limits(max_running=bounds.queue, remember=bounds.remember, partitions=1)
+    return Limits(max_running=bounds.running, remember=bounds.remember, partitions=1)
 
 
 def copy_shard(shard: Shard) -> Shard:
@@ -575,16 +632,27 @@ def copy_shard(shard: Shard) -> Shard:
     made.__dict__.update(shard.__dict__)
     made.pending = deque(shard.pending)
     made.outputs = []
-    made.roster = _copy_slots(shard.roster)
-    made.outbox = _copy_slots(shard.outbox)
+    made.roster = _copy_roster(shard.roster)
+    made.outbox = _copy_outbox(shard.outbox)
     return made
 
 
-def _copy_slots(thing: Any) -> Any:
-    made = object.__new__(type(thing))
-    for name in thing.__slots__:
-        value = getattr(thing, name)
-        setattr(made, name, value.copy() if isinstance(value, dict | list | set) else value)
+def _copy_outbox(outbox: Outbox) -> Outbox:
+    made = Outbox.__new__(Outbox)
+    made.by_instance = outbox.by_instance.copy()
+    made.unsent = outbox.unsent.copy()
+    made.in_flight = outbox.in_flight.copy()
+    made.held = outbox.held.copy()
+    return made
+
+
+def _copy_roster(roster: Roster) -> Roster:
+    made = Roster.__new__(Roster)
+    made.entries = roster.entries.copy()
+    made.alarms = roster.alarms.copy()
+    made.expiries = roster.expiries.copy()
+    made.queue = roster.queue.copy()
+    made.running = roster.running
     return made
 
 
