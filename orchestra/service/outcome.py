@@ -78,7 +78,8 @@ def records(cause: Cause, result: Result, topics: Topics) -> list[Outgoing]:
     """Everything to publish for a result: the messages, then the answer."""
     out = [_message(cause, message, position, topics) for position, message in enumerate(result.messages)]
     if result.outcome is not None:
-        reply_id = derived_id(cause.effect_id, cause.handler, "reply")
+        # The type too: a rejection that was not kept and the reply of a later try are different messages.
+        reply_id = derived_id(cause.effect_id, cause.handler, "reply", result.outcome.type)
         out.extend(_answer(cause, result.outcome, reply_id, topics))
     return out
 

@@ -64,7 +64,7 @@ async def test_reply_goes_to_replyto_alone_with_what_the_flow_needs_to_know_it_a
         "correlationid": "the-order",
         "causationid": command.id,
     }
-    assert reply.id == derived_id("food/1/1/reserve/action/0", "stock.reserve", "reply")
+    assert reply.id == derived_id("food/1/1/reserve/action/0", "stock.reserve", "reply", "stock.reserved.v1")
 
 
 async def test_a_rejection_is_an_answer_like_a_reply() -> None:
