@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from orchestra.clock import LoopClock
@@ -72,24 +72,37 @@ class Process:
         return owner.shard
 
 
+class ShiftedClock(LoopClock):
+    """The loop's time, and so many days later: a month passes without a month of ticks."""
+
+    __slots__ = ("days",)
+
+    def __init__(self, epoch: datetime) -> None:
+        super().__init__(epoch)
+        self.days = 0.0
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(days=self.days)
+
+
 class World:
     """``partitions``: shards. ``answer``: what the participant says."""
 
     def __init__(self, partitions: int = 1) -> None:
-        self.clock = LoopClock(datetime(2026, 1, 1, tzinfo=UTC))
+        self.clock = ShiftedClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.cluster = MemoryCluster(clock=self.clock)
         self.partitions = partitions
         self.answer: Answer = always
         self.processes: list[Process] = []
         self.commands: list[Envelope] = []
-        self._transport = MemoryTransport(self.cluster, SETTINGS, client="participant")
+        self.transport = MemoryTransport(self.cluster, SETTINGS, client="participant")
         self._tasks: list[asyncio.Task[None]] = []
         for spec in Coordinator("t", flows=[TinyFlow()], partitions=partitions).needed_topics(SETTINGS):
             self.cluster.create(spec)
 
     async def start(self) -> None:
-        await self._transport.start()
-        self.publisher = self._transport.publisher()
+        await self.transport.start()
+        self.publisher = self.transport.publisher()
         await self.publisher.start()
         self._tasks.append(asyncio.create_task(self._participate()))
 
@@ -100,7 +113,7 @@ class World:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._transport.aclose()
+        await self.transport.aclose()
 
     async def process(self, *flows: Definition, name: str = "", **options: Any) -> Process:
         process = Process(self, name or f"p{len(self.processes)}", flows or [TinyFlow()], **options)
@@ -115,7 +128,7 @@ class World:
     async def on_revoked(self, partitions: Collection[Partition]) -> None: ...
 
     async def _participate(self) -> None:
-        consumer = self._transport.consumer(Subscription("participant", [COMMANDS]), self)
+        consumer = self.transport.consumer(Subscription("participant", [COMMANDS]), self)
         await consumer.start()
         while True:
             for record in await consumer.fetch(max_records=100, timeout=5.0):
@@ -168,6 +181,11 @@ class World:
         entries = [json.loads(record.value or b"{}") for record in self.cluster.records(NAMES.journal)]
         by_version = {(entry["instance"], entry["version"]): entry for entry in entries}
         return [entry for (of, _), entry in sorted(by_version.items()) if instance in (None, of)]
+
+    def is_gapless(self, instance: str) -> bool:
+        """Whether the journal has every version of an instance."""
+        versions = [entry["version"] for entry in self.journal(instance)]
+        return versions == list(range(1, len(versions) + 1))
 
     def said(self, instance: str) -> list[str]:
         """The ``what`` of all journal lines of an instance."""

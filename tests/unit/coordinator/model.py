@@ -1,9 +1,9 @@
 """The world of one shard, as values: a log with a fence, an inbox, services, and owners that run the real ``Shard``.
 
-What may happen is an *action* on a world: an append lands or is refused, an acknowledgement arrives, a record is read, a
-message arrives, time passes, the log is compacted. Owners never crash here: one that crashed is one that is never heard
-of again, and every search contains the paths on which only the others act. What an owner has under way may thus land at
-any later time, also after others took the shard: zombies cost nothing.
+What may happen is an *action* on a world: an append lands or is refused, an acknowledgement arrives, a record is read,
+a message arrives, time passes, the log is compacted. Owners never crash here: one that crashed is one that is never
+heard of again, and every search contains the paths on which only the others act. What an owner has under way may thus
+land at any later time, also after others took the shard: zombies cost nothing.
 
 The invariants I1 to I6 are those of ``docs/adr/0001-fenced-log.md``. A :class:`Violation` names the one that broke.
 """
