@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -24,6 +25,8 @@ async def connected(settings: Settings) -> AsyncGenerator[Transport]:
     """A started Kafka transport, closed at the end. Raises UnreachableError, AccessDeniedError, SettingsError."""
     from orchestra.transport.kafka.transport import KafkaTransport
 
+    # What the client logs on its own account is for logs; where there are none, it would be printed into the answer.
+    logging.getLogger("aiokafka").addHandler(logging.NullHandler())
     transport = KafkaTransport(settings)
     try:
         await transport.start()

@@ -29,13 +29,16 @@ _NUMBERS = frozenset({"source-partition", "source-offset", "attempts", "redrive-
 
 @app.command("list")
 def list_(
-    topic: Annotated[str, typer.Argument(help="As the code names it: <service>.dead-letters.")],
+    topic: Annotated[str, typer.Argument(help="As the code names it: <service>.dead-letters.", metavar="TOPIC")],
     most: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The newest so many.")] = 50,
     as_json: Annotated[
         bool, typer.Option("--json", help="For machines: a list of dead letters, oldest first.")
     ] = False,
 ) -> None:
-    """Show the newest dead letters: what, when, why, and where the record came from."""
+    """Show the newest dead letters.
+
+    What, when, why, and where the record came from; then how many there are of each kind.
+    """
     letters = asyncio.run(_newest(settings_from_environment(), topic, most))
     rows = [described(letter) for letter in letters]
     if as_json:

@@ -29,9 +29,7 @@ _CONNECT_SECONDS = 3.0
 def doctor(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="Look at their topics too: a Service, Coordinator or App each.", metavar="[MODULE:NAME...]"
-        ),
+        typer.Argument(help="Look at their topics too: a Service, Coordinator or App each.", metavar="MODULE:NAME"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of findings.")] = False,
 ) -> None:

@@ -18,7 +18,10 @@ def graph(
         typer.Option("--to", help="Write a file: Mermaid, in a fenced block if it ends in .md.", dir_okay=False),
     ] = None,
 ) -> None:
-    """Draw a flow as Mermaid text: what follows what and, dotted, what undoes it."""
+    """Draw a flow as Mermaid text.
+
+    Shows what follows what and, dotted, what undoes it.
+    """
     from orchestra.flows.diagram import mermaid
     from orchestra.flows.saga import graph_of
 

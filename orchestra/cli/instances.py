@@ -41,7 +41,10 @@ def list_(
     most: Annotated[int, typer.Option("--limit", min=0, help="The most recently changed so many; 0: all.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of all of them.")] = False,
 ) -> None:
-    """List instances, the most recently changed last, and count them by status."""
+    """List instances and count them by status.
+
+    The most recently changed are shown last.
+    """
     from orchestra.coordinator.instances import list_instances
     from orchestra.coordinator.names import Names
 
@@ -61,12 +64,14 @@ def list_(
 @app.command()
 def show(
     target: Target,
-    instance: Annotated[str, typer.Argument(help="Its id, or its business key where the coordinator has one flow.")],
+    instance: Annotated[
+        str, typer.Argument(help="Its id, or its business key where the coordinator has one flow.", metavar="INSTANCE")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines: one object.")] = False,
 ) -> None:
-    """Show one instance: its steps with times and outcomes, what it waits for, its history.
+    """Show one instance.
 
-    Exit code 1 if there is none.
+    Its steps with times and outcomes, what it waits for, its history. Exit code 1 if there is none.
     """
     from orchestra.coordinator.instances import find_instance, read_history
     from orchestra.coordinator.names import Names

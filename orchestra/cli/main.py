@@ -46,6 +46,11 @@ app = typer.Typer(
     cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
+    epilog=(
+        "Settings are environment variables: ORCHESTRA_BOOTSTRAP_SERVERS (default localhost:9092), ORCHESTRA_ENV, "
+        "ORCHESTRA_NAMESPACE and more, see orchestra/settings.py. Exit codes: 0 done, 1 it did not work, 2 the command "
+        "line or a definition is wrong, 3 a setting is, 4 no broker answers, 5 topics are not as needed."
+    ),
     rich_markup_mode=None,  # rich's help costs three times the time
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

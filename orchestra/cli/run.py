@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from orchestra.cli.cluster import connected, settings_from_environment
+from orchestra.cli.failure import exit_code, explain
+from orchestra.errors import OrchestraError
 
 if TYPE_CHECKING:
     from orchestra.app import App
@@ -23,7 +26,7 @@ Level = Literal["debug", "info", "warning", "error"]
 
 def run(
     targets: Annotated[
-        list[str], typer.Argument(help="A Service, Coordinator or App each: module:name.", metavar="MODULE:NAME...")
+        list[str], typer.Argument(help="A Service, Coordinator or App each: module:name.", metavar="MODULE:NAME")
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Log one JSON object a line.")] = False,
     level: Annotated[Level, typer.Option("--log-level", help="Log this and what is worse.")] = "info",
@@ -35,15 +38,26 @@ def run(
         ),
     ] = None,
 ) -> None:
-    """Run services, coordinators or both in this process until SIGTERM or Ctrl-C.
+    """Run services and coordinators until SIGTERM or Ctrl-C.
 
     The first signal drains: work in flight ends, its offsets are committed. A second one ends at once, and what was in
     flight is done again later. Either way nothing is lost.
     """
     from orchestra.cli.log_lines import set_up
-    from orchestra.cli.target import load_app
 
     set_up(as_json=as_json, level=level)
+    try:
+        _run(targets, create_topics)
+    except OrchestraError as error:
+        if not as_json:
+            raise
+        log.critical("%s", explain(error), extra={"code": error.code})
+        raise typer.Exit(exit_code(error)) from error
+
+
+def _run(targets: Sequence[str], create_topics: bool | None) -> None:
+    from orchestra.cli.target import load_app
+
     settings = settings_from_environment()
     if create_topics is not None:
         settings = settings.model_copy(update={"create_topics": create_topics})

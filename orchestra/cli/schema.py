@@ -10,7 +10,7 @@ import typer
 
 app = typer.Typer(help="The JSON Schema of every message, as files.", no_args_is_help=True, rich_markup_mode=None)
 
-Modules = Annotated[list[str], typer.Argument(help="Modules that define messages.", metavar="MODULE...")]
+Modules = Annotated[list[str], typer.Argument(help="Modules that define messages.", metavar="MODULE")]
 Folder = Annotated[Path, typer.Option("--to", help="Where the files are.", file_okay=False)]
 
 

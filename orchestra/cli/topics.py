@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The topics that an app needs.", no_args_is_help=True, rich_markup_mode=None)
 
 Targets = Annotated[
-    list[str], typer.Argument(help="A Service, Coordinator or App each: module:name.", metavar="MODULE:NAME...")
+    list[str], typer.Argument(help="A Service, Coordinator or App each: module:name.", metavar="MODULE:NAME")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="For machines: a list of topics.")]
 

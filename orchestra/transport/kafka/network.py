@@ -63,7 +63,7 @@ class Network:
         except BaseException as error:
             await self.aclose()
             if isinstance(error, kafka_errors.KafkaConnectionError | TimeoutError):
-                raise UnreachableError(f"no broker at {self._arguments['bootstrap_servers']}: {error}") from error
+                raise UnreachableError(f"no broker answers at {self._arguments['bootstrap_servers']}") from error
             if isinstance(error, Exception):
                 raise translated(error, "connecting") from error
             raise

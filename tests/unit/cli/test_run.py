@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 
@@ -44,6 +45,16 @@ def test_a_setting_that_cannot_work_is_code_3() -> None:
 
     assert code == 3
     assert "ORCHESTRA_PARTITIONS" in text
+
+
+def test_where_a_machine_reads_the_reason_is_a_line_of_json_too() -> None:
+    code, text = run("--json", "services.food_delivery.app:pizza")
+
+    assert code == 2
+    (line,) = text.splitlines()
+    entry = json.loads(line)
+    assert (entry["level"], entry["code"]) == ("CRITICAL", "definition")
+    assert "has no 'pizza'" in entry["message"]
 
 
 def test_no_target_is_a_wrong_command_line() -> None:
