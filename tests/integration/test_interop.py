@@ -1,7 +1,7 @@
 """Anything that speaks Kafka can take part: here confluent-kafka alone starts orders and answers every command.
 
-The participant copies what it must copy (``flowid``, ``effectid``, ``correlationid``), names the partition that it was told,
-and knows nothing else. The CloudEvents SDK reads what the coordinator sends, as a second opinion.
+The participant copies what it must copy (``flowid``, ``effectid``, ``correlationid``), names the partition that it was
+told, and knows nothing else. The CloudEvents SDK reads what the coordinator sends, as a second opinion.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ NO_DRIVER: Answers = DONE | {
 
 
 class PlainProgram(threading.Thread):
-    """A consumer and a producer of confluent-kafka, in a thread of their own: starts an order, answers, sees the end."""
+    """A consumer and a producer of confluent-kafka, in a thread of their own: starts an order, answers, waits."""
 
     def __init__(self, servers: str, namespace: str, answers: Answers) -> None:
         super().__init__(daemon=True)
