@@ -80,7 +80,7 @@ class Gate:
         return passed
 
     def throw_away(self) -> dict[Partition, int]:
-        """Nothing in between is returned. Gives the places to go back to, at once: the gate may be open again."""
+        """Nothing in between is returned. Gives the places to go back to, at once: the gate may be open by now."""
         again, self._between = self._between, {}
         return again
 

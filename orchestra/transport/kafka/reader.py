@@ -8,7 +8,6 @@ broker gives no consumer anything above the high watermark.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from typing import Any, Final
 
 import aiokafka.errors as kafka_errors
@@ -35,22 +34,25 @@ class KafkaReader:
         self._partition = partition
         self._next = offset
         """The offset to ask for."""
-        self._ready: deque[Record] = deque()
+        self._ready: list[Record] = []
+        self._taken = 0
+        """How many of the ready records were returned."""
         self._ahead: asyncio.Task[list[Record]] | None = None
         self._is_open = True
 
     async def fetch(self, *, max_records: int, timeout: float) -> list[Record]:
-        if not self._ready:
-            await self._more(timeout)
-        records = [self._ready.popleft() for _ in range(min(max_records, len(self._ready)))]
-        if self._ready or records:
+        if self._taken >= len(self._ready):
+            self._ready, self._taken = await self._more(timeout), 0
+        records = self._ready[self._taken : self._taken + max_records]
+        self._taken += len(records)
+        if records and self._is_open:
             self._read_ahead()
         return records
 
-    async def _more(self, timeout: float) -> None:
+    async def _more(self, timeout: float) -> list[Record]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
-        while not self._ready:
+        while True:
             if not self._is_open:
                 raise ClosedError("this reader was closed")
             ahead = self._read_ahead()
@@ -59,9 +61,10 @@ class KafkaReader:
                 self._ahead = None
                 if ahead.cancelled():
                     raise ClosedError("this reader was closed")
-                self._ready.extend(ahead.result())
+                if records := ahead.result():
+                    return records
             if loop.time() >= deadline:
-                return
+                return []
 
     def _read_ahead(self) -> asyncio.Task[list[Record]]:
         if self._ahead is None:
@@ -118,6 +121,7 @@ class KafkaReader:
 
     def _unpack(self, data: bytes) -> list[Record]:
         topic, number = self._partition
+        first = self._next
         found: list[Record] = []
         memory = MemoryRecords(data)
         while memory.has_next():
@@ -126,13 +130,12 @@ class KafkaReader:
                 raise UnreachableError(f"{self._name}: damaged on the way: the checksum of a batch is wrong")
             if not batch.is_control_batch:
                 append_time = batch.timestamp_type == 1
-                first = self._next
                 found += [
-                    Record(topic, number, r.offset, r.timestamp, r.key, r.value, r.headers, append_time)
-                    for r in batch
-                    if r.offset >= first  # an answer begins with the whole batch that holds the offset
+                    Record(topic, number, r.offset, r.timestamp, r.key, r.value, r.headers, append_time) for r in batch
                 ]
             self._next = batch.next_offset
+        if found and found[0].offset < first:  # an answer begins with the whole batch that holds the offset
+            found = [record for record in found if record.offset >= first]
         return found
 
     @property
