@@ -133,4 +133,7 @@ def _lost(error: kafka_errors.OffsetOutOfRangeError, what: str) -> OffsetLostErr
 
 
 def _words(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    name, text = type(error).__name__, str(error)
+    if not text or text.startswith(name):  # aiokafka puts its class in front
+        return text or name
+    return f"{name}: {text}"
