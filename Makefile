@@ -13,7 +13,7 @@ demo: venv ## 320 food orders through real processes on a real Kafka, with kill 
 	@$(BIN)/python -m services.food_delivery.demo
 
 test: ## every check and test: lint, unit, contract and integration on a real Kafka
-	@$(MAKE) --no-print-directory lint unit kafka-tests
+	@$(MAKE) --no-print-directory --keep-going lint unit kafka-tests
 
 lint: venv ## style, format, types (mypy and pyright) and the layers
 	@.ci/lint
@@ -26,6 +26,9 @@ kafka-tests: venv ## the tests that need a Kafka: they start one
 
 soak: venv ## searches and simulations within wider bounds: many minutes
 	$(BIN)/pytest -q -m soak tests/unit
+
+soak: venv ## the wide searches of the coordinator's protocol: minutes
+	$(BIN)/pytest -q -m soak tests
 
 bench: venv ## measure latency and throughput; prints figures beside a raw round trip of the same run
 	@$(BIN)/python -m bench

@@ -23,8 +23,10 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
+from orchestra import OrchestraError
 from orchestra.testing.kafka_cluster import KafkaCluster
 from orchestra.testing.kafka_state import named_directory
 from services.food_delivery.demo import reconcile
@@ -46,6 +48,9 @@ def main() -> int:
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.print("\n[yellow]stopped; nothing is left running[/]")
         return 130
+    except OrchestraError as error:  # no Kafka to be had, most likely: its text says what to do
+        console.print(f"[red]{escape(str(error))}[/]")
+        return 1
 
 
 async def demo() -> int:
