@@ -6,7 +6,7 @@ BIN := .venv/bin
 .DEFAULT_GOAL := help
 
 help: ## show this
-	@echo "make <word>, where word is"
+	@echo "make <word>; the words are"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## 320 food orders through real processes on a real Kafka, with kill -9 on the way (DEMO_SEED=2: other kills)
@@ -26,9 +26,6 @@ kafka-tests: venv ## the tests that need a Kafka: they start one
 
 soak: venv ## searches and simulations within wider bounds: many minutes
 	$(BIN)/pytest -q -m soak tests/unit
-
-soak: venv ## the wide searches of the coordinator's protocol: minutes
-	$(BIN)/pytest -q -m soak tests
 
 bench: venv ## measure latency and throughput; prints figures beside a raw round trip of the same run
 	@$(BIN)/python -m bench
