@@ -7,6 +7,7 @@ carries the ``effectid`` of the command it answers, from whatever language.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
@@ -46,10 +47,15 @@ def classify(record: Record, *, partitions: int) -> tuple[str, Given] | Deflecte
     except DecodeError as error:
         reason: Reason = "CONTRACT" if error.attribute in _OURS else "DECODE"
         return Deflected(reason, str(error))
-    owner = partition_for(instance.encode(), partitions)
+    owner = _owner(instance, partitions)
     if owner != record.partition:
         return Deflected("CONTRACT", f"{instance} is of shard {owner}", partition=owner)
     return instance, given
+
+
+@lru_cache(maxsize=8192)
+def _owner(instance: str, partitions: int) -> int:
+    return partition_for(instance.encode(), partitions)
 
 
 _OURS = ("effectid", "data", INPUT, INSTANCE)

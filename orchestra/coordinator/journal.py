@@ -13,14 +13,12 @@ from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import Given, Instance, OutboxMessage, Ref, from_given
 from orchestra.errors import DecodeError
 from orchestra.events.attributes import JSON, format_time
-from orchestra.events.cloudevents import encode
-from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import Alert, JournalLine
-from orchestra.ids import derived_id
 from orchestra.transport.port import Record
 
-ADVANCED = "orchestra.instance.advanced.v1"
-ALERTED = "orchestra.instance.alerted.v1"
+ADVANCED = b"orchestra.instance.advanced.v1"
+ALERTED = b"orchestra.instance.alerted.v1"
+_JSON = JSON.encode()
 
 
 class Journal:
@@ -29,7 +27,7 @@ class Journal:
     def __init__(self, names: Names, shard: int) -> None:
         self._names = names
         self._shard = shard
-        self._source = f"/coordinators/{names.coordinator}"
+        self._source = f"/coordinators/{names.coordinator}".encode()
 
     def entry(
         self, instance: Instance, given: Sequence[Given], lines: Sequence[JournalLine], now: datetime, ref: Ref
@@ -48,7 +46,7 @@ class Journal:
         }
         if instance.result is not None:
             data["result"] = instance.result
-        event_id = derived_id("journal", self._names.coordinator, instance.id, instance.begun.isoformat(), instance.n)
+        event_id = f"{instance.id}/{instance.run}/{instance.n}"
         return self._message(ref, ADVANCED, "journal", self._names.journal, event_id, data, now, self._shard)
 
     def alert(self, instance: Instance, alert: Alert, now: datetime, ref: Ref) -> OutboxMessage:
@@ -63,9 +61,7 @@ class Journal:
             "note": alert.note,
             "at": now.isoformat(),
         }
-        event_id = derived_id(
-            "alert", self._names.coordinator, instance.id, instance.begun.isoformat(), ref.n, ref.place
-        )
+        event_id = f"{instance.id}/{instance.run}/{ref.n}/{ref.place}"
         return self._message(ref, ALERTED, "alert", self._names.alerts, event_id, data, now)
 
     def dead_letter(self, given: Given, error: DecodeError, now: datetime, ref: Ref) -> OutboxMessage:
@@ -74,7 +70,7 @@ class Journal:
             self._names.inbox, self._shard, given.offset or 0, given.time_ms, given.key, given.value, given.headers
         )
         out = coordinator_letter(self._names, record, reason="CONTRACT", error=error, now=now)
-        letter_id = derived_id("dead-letter", self._names.inbox, self._shard, given.offset or 0)
+        letter_id = f"{self._names.inbox}/{self._shard}/{given.offset}"
         return OutboxMessage(
             ref,
             letter_id,
@@ -90,14 +86,14 @@ class Journal:
         """An alert about the shard itself."""
         name = f"{self._names.group}/{self._shard}"
         data = {"coordinator": self._names.coordinator, "shard": self._shard, "code": code, "note": note}
-        event_id = derived_id("shard-alert", name, code, now.isoformat())
+        event_id = f"{name}/{code}/{now.isoformat()}"
         ref = Ref(name, 0, 0)
         return self._message(ref, ALERTED, "alert", self._names.alerts, event_id, data | {"at": now.isoformat()}, now)
 
     def _message(
         self,
         ref: Ref,
-        event_type: str,
+        event_type: bytes,
         kind: Literal["journal", "alert"],
         topic: str,
         event_id: str,
@@ -105,18 +101,18 @@ class Journal:
         now: datetime,
         partition: int | None = None,
     ) -> OutboxMessage:
-        event = Envelope(
-            id=event_id,
-            source=self._source,
-            type=event_type,
-            subject=ref.instance,
-            time_text=format_time(now),
-            datacontenttype=JSON,
-            extensions={"flowid": ref.instance},
-            data=to_json(data),
+        instance = ref.instance.encode()
+        headers = (
+            ("ce_specversion", b"1.0"),
+            ("ce_id", event_id.encode()),
+            ("ce_source", self._source),
+            ("ce_type", event_type),
+            ("ce_subject", instance),
+            ("ce_time", format_time(now).encode()),
+            ("ce_flowid", instance),
+            ("content-type", _JSON),
         )
-        headers, value = encode(event)
-        return OutboxMessage(ref, event_id, kind, topic, ref.instance.encode(), value, tuple(headers), partition)
+        return OutboxMessage(ref, event_id, kind, topic, instance, to_json(data), headers, partition)
 
 
 def _without_blanks(line: JournalLine) -> dict[str, object]:

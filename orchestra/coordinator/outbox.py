@@ -6,8 +6,6 @@ itself is acknowledged. Those of one instance are handed over in order: when one
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from orchestra.coordinator.record import OutboxMessage, Ref
 
 
@@ -34,7 +32,7 @@ class Outbox:
         bound that is too low only holds the mark back.
         """
         return tuple(
-            message if message.first is not None else replace(message, first=self.unsent.get(message.ref, last + 1))
+            message if message.first is not None else message._replace(first=self.unsent.get(message.ref, last + 1))
             for message in self.of(instance)
         )
 

@@ -90,6 +90,7 @@ class Owner:
         self._error: TransportError | None = None
         self._is_taking = True
         self._wake = asyncio.Event()
+        self._alarm: asyncio.TimerHandle | None = None
 
     # ---- from outside
 
@@ -128,6 +129,8 @@ class Owner:
     async def aclose(self) -> None:
         """Give the log up. Sends that are under way may still arrive. Never raises."""
         self.shard.append_failed()
+        if self._alarm is not None:
+            self._alarm.cancel()
         await self._log.aclose()
 
     # ---- the loop
@@ -162,11 +165,19 @@ class Owner:
         return not (self._appends or self.shard.outputs or self.shard.outbox.in_flight or self._deflected)
 
     async def _wait(self) -> None:
-        try:
-            async with asyncio.timeout(self._idle_seconds()):
-                await self._wake.wait()
-        except TimeoutError:
-            pass
+        """Until something happened, or it is time: one alarm at a time, as most are never needed."""
+        loop = asyncio.get_running_loop()
+        at = loop.time() + self._idle_seconds()
+        if self._alarm is not None and self._alarm.when() > at:
+            self._alarm.cancel()
+            self._alarm = None
+        if self._alarm is None:
+            self._alarm = loop.call_at(at, self._ring)
+        await self._wake.wait()
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self._wake.set()
 
     def _idle_seconds(self) -> float:
         seconds = _TICK

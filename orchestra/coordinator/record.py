@@ -1,16 +1,17 @@
 """What stands in a record of the state topic?
 
 The value is an envelope around the flow's state that any process can read and carry on, also one that lacks the
-flow's version. The headers hold what a restore needs without parsing a value: where the shard stood when it wrote.
+flow's version: one line of JSON for the instance, and one for its outbox, which is needed once and not kept in memory.
+The headers hold what a restore needs without parsing a value: where the shard stood when it wrote.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -42,8 +43,7 @@ class Ref(NamedTuple):
     place: int
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxMessage:
+class OutboxMessage(NamedTuple):
     """A message as it will be sent, byte for byte the same whenever and by whomever.
 
     ``first``: the offset of the record that introduced it, where that is an earlier one than it stands in.
@@ -61,8 +61,7 @@ class OutboxMessage:
     first: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """One input of an instance, as it came: kept with the instance where it must wait.
 
     ``offset``: of the inbox record; None for a timer. ``omitted``: too large to be kept; the inbox still has it.
@@ -76,7 +75,7 @@ class Given:
     time_ms: int = 0
     timer: tuple[str, int] | None = None
     omitted: bool = False
-    event_: Envelope | None = field(default=None, compare=False, repr=False)
+    event_: Envelope | None = None
 
     @property
     def event(self) -> Envelope:
@@ -188,8 +187,8 @@ def _text(raw: dict[str, bytes | None], name: str) -> str:
 # ---- values
 
 
-def encode_instance(instance: Instance, outbox: Iterable[OutboxMessage] = ()) -> bytes:
-    """The value of the instance's record, with the messages that are decided and not yet known to be sent."""
+def encode_instance(instance: Instance) -> bytes:
+    """The first line of the instance's record."""
     value: dict[str, object] = {
         "format": FORMAT,
         "flow": instance.flow,
@@ -218,14 +217,25 @@ def encode_instance(instance: Instance, outbox: Iterable[OutboxMessage] = ()) ->
         value["finished"] = instance.finished.isoformat()
     if instance.result is not None:
         value["result"] = instance.result
-    if messages := [_from_message(message) for message in outbox]:
-        value["outbox"] = messages
     return to_json(value)
+
+
+def with_outbox(instance: bytes, outbox: Iterable[OutboxMessage]) -> bytes:
+    """The whole value of the record, with the messages that are decided and not yet known to be sent."""
+    messages = [_from_message(message) for message in outbox]
+    return b"%b\n%b" % (instance, to_json(messages)) if messages else instance
+
+
+def without_outbox(value: bytes) -> bytes:
+    """The first line of a record."""
+    return value.partition(b"\n")[0]
 
 
 def decode_instance(key: str, value: bytes) -> Instance:
     """The instance in a record, without its outbox. Raises ValueError for what is none, or of a later format."""
-    raw = _parse(value)
+    raw: Any = from_json(without_outbox(value))
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise ValueError(f"not a state record of format {FORMAT}; a newer orchestra may have written it")
     parked = raw.get("parked")
     finished = raw.get("finished")
     return Instance(
@@ -249,14 +259,8 @@ def decode_instance(key: str, value: bytes) -> Instance:
 
 def decode_outbox(key: str, value: bytes) -> tuple[OutboxMessage, ...]:
     """The messages that were not known to be sent when the record was written, in order."""
-    return tuple(_to_message(key, message) for message in _parse(value).get("outbox", ()))
-
-
-def _parse(value: bytes) -> dict[str, Any]:
-    raw: Any = from_json(value)
-    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
-        raise ValueError(f"not a state record of format {FORMAT}; a newer orchestra may have written it")
-    return cast("dict[str, Any]", raw)
+    outbox = value.partition(b"\n")[2]
+    return tuple(_to_message(key, message) for message in from_json(outbox)) if outbox else ()
 
 
 def _from_timer(timer: Timer) -> dict[str, object]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from orchestra.coordinator.record import QUEUED, Instance, Marks, decode_instance
+from orchestra.coordinator.record import QUEUED, Instance, Marks, decode_instance, without_outbox
 from orchestra.flows.decision import Timer
 
 RUNNING = frozenset({"running", "compensating"})
@@ -23,7 +23,7 @@ _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Entry(NamedTuple):
-    """``timers`` None: not parsed since the restore; they run from ``now``, the time of the record."""
+    """``value``: the first line of the record. ``timers`` None: not parsed since the restore; they run from ``now``."""
 
     value: bytes
     status: str | None
@@ -70,6 +70,7 @@ class Roster:
 
     def restore(self, key: str, value: bytes, marks: Marks, remember: float) -> None:
         """The record of an instance, as a restore found it."""
+        value = without_outbox(value)
         self.entries[key] = Entry(value, marks.status, marks.due, marks.now)
         self.running += marks.status in RUNNING
         if marks.due is not None:

@@ -38,6 +38,7 @@ from orchestra.coordinator.record import (
     decode_outbox,
     encode_instance,
     to_headers,
+    with_outbox,
 )
 from orchestra.coordinator.roster import Roster, first_due, without
 from orchestra.errors import FenceBreachedError
@@ -80,8 +81,7 @@ class Rules(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(NamedTuple):
     """A record for the log. What it introduces leaves when it is acknowledged."""
 
     key: str
@@ -91,8 +91,7 @@ class Append:
     introduces: tuple[OutboxMessage, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """A message whose record is durable."""
 
     message: OutboxMessage
@@ -234,20 +233,22 @@ class Shard:
     # ---- a decision: one record, which is memory at once and the truth once it is acknowledged
 
     def _commit(self, change: Change, given: Given | None) -> None:
-        value = self._encode(change)
+        memory, value = self._encode(change)
         if len(value) > self.limits.instance_bytes:
             key = change.instance.id
             change = self.rules.shrink(key, self.roster.get(key), given, self.now)
-            value = self._encode(change)
+            memory, value = self._encode(change)
         instance = change.instance
         self.outbox.decide(instance.id, change.messages)
-        self.roster.put(instance, value, self.now, self.limits.remember)
+        self.roster.put(instance, memory, self.now, self.limits.remember)
         self._append(instance.id, value, self._marks(instance), change.messages)
 
-    def _encode(self, change: Change) -> bytes:
+    def _encode(self, change: Change) -> tuple[bytes, bytes]:
+        """The instance as memory keeps it, and as the log does: with its outbox."""
         outbox = (*self._carried(change.instance.id), *change.messages)
         self.roster.set_due_times(change.instance, (message.id for message in outbox), self.now)
-        return encode_instance(change.instance, outbox)
+        memory = encode_instance(change.instance)
+        return memory, with_outbox(memory, outbox)
 
     def _carried(self, key: str) -> tuple[OutboxMessage, ...]:
         return self.outbox.carried(key, self.last)

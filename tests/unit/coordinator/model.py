@@ -10,7 +10,6 @@ The invariants I1 to I6 are those of ``docs/adr/0001-fenced-log.md``. A :class:`
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -672,9 +671,9 @@ def describe(world: World) -> Sequence[str]:
     for stored in world.log:
         body = "null" if stored.value is None else ""
         if stored.value is not None and not stored.key.startswith("!"):
-            raw = json.loads(stored.value)
-            body = f"n={raw['n']} {raw['status']} at={(raw.get('state') or {}).get('at')}"
-            body += f" outbox={[(m['n'], m['first']) for m in raw.get('outbox', ())]}"
+            instance = decode_instance(stored.key, stored.value)
+            body = f"n={instance.n} {instance.status} at={(instance.state or {}).get('at')}"
+            body += f" outbox={[(m.ref.n, m.first) for m in decode_outbox(stored.key, stored.value)]}"
         headers = {name.removeprefix("orchestra-"): (value or b"").decode() for name, value in stored.headers}
         lines.append(f"{stored.offset}: {stored.key} {body} {headers.get('position')} {headers.get('emitted')}")
     return lines
