@@ -36,7 +36,6 @@ from orchestra.transport.kafka.failures import failure, is_transient, translated
         (kafka_errors.GroupCoordinatorNotAvailableError(), UnreachableError),
         (kafka_errors.GroupLoadInProgressError(), UnreachableError),
         (TimeoutError(), UnreachableError),
-        (TimeoutError(), UnreachableError),
         (ConnectionRefusedError(), UnreachableError),
         (OSError("no route"), UnreachableError),
         (kafka_errors.UnknownTopicOrPartitionError(), TopicError),
