@@ -1,8 +1,8 @@
 """How does work end when partitions go away, or the process stops? Finish what runs, commit, forget.
 
 In this order: begin nothing more and drop what is queued; wait for what is being handled, up to the deadline; cancel
-the rest; from then on ignore whatever it still says; commit. What was dropped or cancelled is read again by whoever has
-the partition next.
+the rest; commit. What was dropped or cancelled is read again by whoever has the partition next, and what is still said
+about it changes only a share that nobody commits any more.
 """
 
 from __future__ import annotations
@@ -40,8 +40,6 @@ async def drain(
         _log.warning("cancelling %d handlings after %.0f s of draining", sum(share.busy for share in busy), timeout)
         lanes.cancel(busy)
         await _wait_drained(busy, _AFTER_CANCEL, None)
-    for share in shares:
-        share.is_closed = True
     await committer.commit(shares)
 
 

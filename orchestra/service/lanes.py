@@ -9,6 +9,12 @@ record: a worker whose handler does not wait goes straight on to the next lane. 
 calls one other worker before it begins, and that one does the same; so when a handler waits, somebody is on the way
 already, and when none does, one worker does it all. At most ``limit`` workers exist.
 
+What it costs (a profile of a no-op handler, 182 bytes of JSON, Python 3.11, two cores at about 2.5 GHz): 16 us a
+record, of which decoding and validating are 8.5, lanes and workers 3, the pass itself 3, fetch, tracker and the rest 1.5.
+A task for each record would add 8 to 10, a timeout object 2, a log line 5, an exit stack 2: that is why none of them is
+here, and why deadlines share one timer (``deadline.py``). Because workers go on from record to record, a context
+variable that a handler sets and does not reset is seen by later handlers.
+
 What is awaited, and what may come in between: only the handling itself. Everything else here runs in one step of the
 loop, so a lane is in exactly one place: in ``_ready``, or at one worker.
 """
@@ -32,7 +38,6 @@ class Share:
         "busy",
         "committed",
         "drained",
-        "is_closed",
         "is_draining",
         "is_paused",
         "lanes",
@@ -53,8 +58,6 @@ class Share:
         """Nothing new is begun."""
         self.drained = asyncio.Event()
         """Draining, and nothing is being handled."""
-        self.is_closed = False
-        """Whatever is still under way changes nothing any more."""
         self.is_paused = False
         self.committed: Committed | None = None
         """What was committed last."""
@@ -175,6 +178,8 @@ class Lanes:
                     if worker.is_lost:
                         return
                 await self._rest()
+        except Exception as error:
+            self.failure = error
         finally:
             self.workers.discard(worker)
             self.lost.discard(worker)
@@ -209,8 +214,6 @@ class Lanes:
                 self._drop(lane)
             if isinstance(error, GivenUp):
                 return
-            if not isinstance(error, asyncio.CancelledError):
-                self.failure = error
             raise
         if not worker.is_lost:
             self._leave(worker, share)
@@ -227,9 +230,8 @@ class Lanes:
         share, records = lane.share, lane.records
         records.popleft()
         self._release(share, record)
-        if not share.is_closed:
-            share.tracker.done(record.offset)
-            self._on_done()
+        share.tracker.done(record.offset)
+        self._on_done()
         if records:
             self._ready.append(lane)  # behind the others, so that a busy key does not keep a worker to itself
         elif lane.key is not None:

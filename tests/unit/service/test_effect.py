@@ -227,6 +227,27 @@ async def test_exception_within_the_effect_rolls_everything_back(shop: Shop) -> 
     assert [letter["reason"] for letter in shop.rig.letters()] == ["PERMANENT"]
 
 
+async def test_exception_that_the_handler_catches_outside_its_effect_has_rolled_it_back_already(shop: Shop) -> None:
+    shop.service.commands.clear()
+
+    @shop.service.handles(Reserve)
+    async def reserve(command: Reserve, ctx: Context, session: AsyncSession) -> Reserved:
+        try:
+            async with ctx.effect(session, command) as effect:
+                await session.execute(text("UPDATE stock SET left = 0"))
+                raise ZeroDivisionError
+        except ZeroDivisionError:
+            await session.commit()
+        return effect.outcome or Reserved(order_id="1")  # type: ignore[return-value]
+
+    async with shop.rig.running(shop.service) as process:
+        await shop.rig.command(Reserve(order_id="1"))
+        await process.idle()
+
+    assert await shop.left() == 10
+    assert await shop.rows() == {}
+
+
 async def test_leaving_without_done_rolls_back_and_is_no_answer(shop: Shop) -> None:
     async def forget(command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Reserved | SoldOut:
         await session.execute(text("UPDATE stock SET left = 0"))

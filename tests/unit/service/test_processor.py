@@ -371,6 +371,8 @@ async def test_handler_that_ignores_its_cancellation_is_given_up_and_its_key_goe
 
         freed.set()
         await process.idle()
+        assert process.runtime._lanes.failure is None
+        assert all(share.busy == 0 for share in process.runtime._assignment.shares.values())
 
     assert process.runtime.statistics().abandoned == 1
     assert len(rig.answers()) == 2, "what a given-up handler still says is not heard"
