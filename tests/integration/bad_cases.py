@@ -1,9 +1,11 @@
-"""A service and a saga that do as a case tells them: raise, hang, answer wrongly, grow too large."""
-
-from __future__ import annotations
+"""A service and two sagas that do as a case tells them: raise, hang, answer wrongly, grow too large."""
 
 import asyncio
-from typing import cast
+import os
+from collections.abc import AsyncIterator
+from typing import Never, cast
+
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from orchestra import (
     Command,
@@ -15,8 +17,10 @@ from orchestra import (
     Retry,
     Saga,
     Service,
+    create_ledger_tables,
     on_compensated,
     on_completed,
+    sqlite_engine,
     starts_on,
     step,
 )
@@ -25,6 +29,14 @@ from orchestra import (
 class CaseOpened(Event, type="bad.case.opened.v1", topic="bad.cases"):
     case: Key[str]
     what: str = "fine"
+
+
+class QuestionOpened(Event, type="bad.question.opened.v1", topic="bad.cases"):
+    case: Key[str]
+
+
+class BellRang(Event, type="bad.bell.rang.v1", topic="bad.cases"):
+    """Has no data at all."""
 
 
 class CaseClosed(Event, type="bad.case.closed.v1", topic="bad.endings"):
@@ -50,12 +62,21 @@ class WorkUndone(Event, type="bad.work.undone.v1"):
 
 class DoWork(Command[WorkDone, WorkRefused], type="bad.work.do.v1", topic="bad.commands"):
     case: Key[str]
-    what: str
+    what: str = "fine"
 
 
-class UndoWork(Command[WorkUndone, WorkRefused], type="bad.work.undo.v1", topic="bad.commands"):
+class UndoWork(Command[WorkUndone, Never], type="bad.work.undo.v1", topic="bad.commands"):
     case: Key[str]
-    what: str
+
+
+class Answered(Event, type="bad.question.answered.v1"):
+    text: str
+
+
+class Ask(Command[Answered, WorkRefused], type="bad.question.ask.v1", topic="bad.questions"):
+    """Nobody here handles it: the test answers."""
+
+    case: Key[str]
 
 
 class Case(Saga, name="case", version=1):
@@ -71,7 +92,7 @@ class Case(Saga, name="case", version=1):
 
     @work.undo
     def undo_work(self, done: WorkDone | None) -> UndoWork:
-        return UndoWork(case=self.opened.case, what=self.opened.what)
+        return UndoWork(case=self.opened.case)
 
     @on_completed(work)
     def close(self, done: WorkDone) -> CaseClosed:
@@ -82,32 +103,69 @@ class Case(Saga, name="case", version=1):
         return CaseFailed(case=self.opened.case, reason=f"{failure.step}: {failure.reason}")
 
 
+class Question(Saga, name="question", version=1):
+    """One step that waits for the test's answer."""
+
+    opened = starts_on(QuestionOpened)
+
+    @step(kind="read_only", timeout="1h")
+    def ask(self) -> Ask:
+        return Ask(case=self.opened.case)
+
+    @on_completed(ask)
+    def close(self, answer: Answered) -> CaseClosed:
+        return CaseClosed(case=self.opened.case)
+
+
 worker = Service("worker")
 
 
+@worker.resource
+async def engine() -> AsyncIterator[AsyncEngine]:
+    opened = sqlite_engine(os.environ["BAD_CASES_DATABASE"])
+    await create_ledger_tables(opened)
+    try:
+        yield opened
+    finally:
+        await opened.dispose()
+
+
+@worker.resource(scope="call")
+async def open_session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
+    async with AsyncSession(engine) as session:
+        yield session
+
+
 @worker.handles(DoWork, retry=Retry(attempts=2, first="10ms", cap="10ms"), timeout="500ms")
-async def do_work(command: DoWork, ctx: Context) -> WorkDone | WorkRefused:
-    match command.what:
-        case "handler raises":
-            raise RuntimeError("this handler has a mistake")
-        case "handler hangs":
-            await asyncio.sleep(3600)
-        case "handler answers wrongly":
-            return cast("WorkDone", CaseClosed(case=command.case))
-        case "reply is too large":
-            return WorkDone(text="x" * 200_000)
-        case "refused":
-            return WorkRefused(reason="as the case says")
-    return WorkDone()
+async def do_work(command: DoWork, ctx: Context, session: AsyncSession) -> WorkDone | WorkRefused:
+    async with ctx.effect(session, command) as effect:
+        if effect.outcome is not None:
+            return effect.outcome
+        match command.what:
+            case "handler raises":
+                raise RuntimeError("this handler has a mistake")
+            case "handler hangs":
+                await asyncio.sleep(3600)
+            case "handler answers wrongly":
+                return effect.done(cast("WorkDone", CaseClosed(case=command.case)))
+            case "reply is too large":
+                return effect.done(WorkDone(text="x" * 200_000))
+        return effect.done(WorkDone())
 
 
 @worker.handles(UndoWork)
-async def undo_work(command: UndoWork, ctx: Context) -> WorkUndone:
-    return WorkUndone()
+async def undo_work(command: UndoWork, ctx: Context, session: AsyncSession) -> WorkUndone:
+    async with ctx.effect(session, command) as effect:
+        return effect.outcome or effect.done(WorkUndone())
 
 
 @worker.on(CaseOpened)
 async def note_case(event: CaseOpened, ctx: Context) -> None: ...
 
 
-cases = Coordinator("cases", flows=[Case], partitions=4)
+@worker.on(BellRang)
+async def hear_bell(event: BellRang, ctx: Context) -> CaseClosed:
+    return CaseClosed(case=ctx.event.id)
+
+
+cases = Coordinator("cases", flows=[Case, Question], partitions=4)
