@@ -67,9 +67,21 @@ class Effect(Generic[O]):
 
         Raises:
             EncodeError: the outcome has no JSON form.
+            DefinitionError: it is no reply and no rejection of the command.
         """
+        self._check(outcome)
         self._finish(outcome)
         return outcome
+
+    def _check(self, outcome: Event) -> None:
+        """Before it is stored: what is committed is sent, and sent again, whatever the handler returns after it."""
+        spec = spec_of(type(self._message))
+        answers = (*spec.replies, *spec.rejections)
+        if spec.is_command and type(outcome) not in answers:
+            may = " | ".join(answer.__qualname__ for answer in answers)
+            raise DefinitionError(
+                f"{self._handling.handler}: effect.done({type(outcome).__qualname__}(...)), where it may be {may}"
+            )
 
     def _finish(self, outcome: Event | None) -> None:
         if self.is_repeat:

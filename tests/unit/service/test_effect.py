@@ -155,6 +155,23 @@ async def test_rejection_is_stored_and_said_again_when_it_could_succeed_by_now(s
     assert await shop.left() == 100
 
 
+async def test_outcome_that_the_command_does_not_have_is_never_stored(shop: Shop) -> None:
+    async def answer_wrongly(command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Any:
+        await session.execute(text("UPDATE stock SET left = 0"))
+        return effect.done(Released(order_id=command.order_id))
+
+    shop.body = answer_wrongly
+    async with shop.rig.running(shop.service) as process:
+        await shop.rig.command(Reserve(order_id="1"))
+        await process.idle()
+
+    assert await shop.left() == 10
+    assert await shop.rows() == {}
+    [letter] = shop.rig.letters()
+    assert letter["reason"] == "CONTRACT"
+    assert "effect.done(Released(...)), where it may be Reserved | SoldOut" in letter["error-message"]
+
+
 async def test_two_deliveries_of_one_effect_at_once_have_it_once(shop: Shop) -> None:
     shop.rig = Rig(clock=SystemClock(), partitions=2)
     async with shop.rig.running(shop.service) as process:
