@@ -9,11 +9,11 @@ record: a worker whose handler does not wait goes straight on to the next lane. 
 calls one other worker before it begins, and that one does the same; so when a handler waits, somebody is on the way
 already, and when none does, one worker does it all. At most ``limit`` workers exist.
 
-What it costs (a no-op handler, 182 bytes of JSON, Python 3.11 on one EPYC core, CPU): 13 us a record, of which decoding
-and validating are 7.6, the pass 2.5, and fetch loop, tracker, lanes and workers together 2.7. Measured beside it: a task
-2.3, a timeout object 4.1, a log line 6.3, an exit stack 0.9. That is why none of them is here, and why deadlines share
-one timer (``deadline.py``). Because workers go on from record to record, a context variable that a handler sets and
-does not reset is seen by later handlers.
+What it costs (a no-op handler, 182 bytes of JSON, Python 3.11 on one EPYC core, CPU): 13 us a record, of which
+decoding and validating are 7.6, the pass 2.5, and fetch loop, tracker, lanes and workers together 2.7. Measured beside
+it: a task 2.3, a timeout object 4.1, a log line 6.3, an exit stack 0.9. That is why none of them is here, and why
+deadlines share one timer (``deadline.py``). Because workers go on from record to record, a context variable that a
+handler sets and does not reset is seen by later handlers.
 
 What is awaited, and what may come in between: only the handling itself. Everything else here runs in one step of the
 loop, so a lane is in exactly one place: in ``_ready``, or at one worker.

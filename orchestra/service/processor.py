@@ -9,22 +9,21 @@ A worker that was given up says nothing any more: hence the checks of ``is_lost`
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from orchestra.clock import Clock
 from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Event
 from orchestra.ids import Jitter
 from orchestra.service.binding import Binding
-from orchestra.service.context import Context, effect_id_of
-from orchestra.service.dead_letter import dead_letter, dead_letter_id, failure_of
+from orchestra.service.context import Context
+from orchestra.service.dead_lettering import DeadLettering, Tries
 from orchestra.service.deadline import Deadlines
+from orchestra.service.deployment import Deployment
 from orchestra.service.lanes import Worker
-from orchestra.service.outcome import Cause, Result, failed, records, refused
+from orchestra.service.outcome import Cause, Result, records, refused
 from orchestra.service.publishing import Publishing
 from orchestra.service.retry import Course, Reason, TimedOutError, course_of
 from orchestra.service.signals import Refused
@@ -32,37 +31,6 @@ from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Outgoing, Record
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """A service as it is on this cluster.
-
-    Attributes:
-        group: the consumer group.
-        dead_letters: the topic.
-        own_topics: topics of commands: whatever comes there is meant for this service.
-        topic: declared topic -> topic here.
-        types: type -> class of every outcome it can give.
-    """
-
-    group: str
-    dead_letters: str
-    version: str
-    source: str
-    own_topics: frozenset[str]
-    topic: Callable[[str], str]
-    types: Mapping[str, type[Event]]
-
-
-@dataclass(slots=True)
-class _Tries:
-    """How it stands with one handling."""
-
-    attempt: int = 1
-    waits: int = 0
-    first_failure: datetime | None = None
-    last_error: Exception | None = None
 
 
 class Processor:
@@ -81,6 +49,7 @@ class Processor:
         self._here = deployment
         self._routes = routes
         self._publishing = publishing
+        self._dead_lettering = DeadLettering(deployment, publishing, clock, statistics)
         self._deadlines = deadlines
         self._clock = clock
         self._jitter = jitter
@@ -95,7 +64,7 @@ class Processor:
         try:
             event = decode(record.headers, record.value)
         except DecodeError as error:
-            await self._bury(record, worker, error, Reason.DECODE)
+            await self._dead_lettering.bury(record, worker, error, Reason.DECODE)
             return
         for binding in self._routes.get(event.type, ()):
             if abandoned is None:
@@ -105,19 +74,19 @@ class Processor:
             elif binding.name == abandoned:  # those before it are done, those after it are not
                 abandoned = None
                 stuck = TimedOutError(f"{binding.name} did not stop when it was cancelled, and was given up")
-                await self._bury(record, worker, stuck, Reason.TIMEOUT, event, binding)
+                await self._dead_lettering.bury(record, worker, stuck, Reason.TIMEOUT, event, binding)
         if event.type in self._routes:
             self._statistics.handled += 1
         elif record.topic in self._here.own_topics:
             unknown = PermanentError(f"{self._here.group} has no handler for {event.type!r}")
-            await self._bury(record, worker, unknown, Reason.UNKNOWN_TYPE, event)
+            await self._dead_lettering.bury(record, worker, unknown, Reason.UNKNOWN_TYPE, event)
         else:
             self._statistics.skipped += 1
 
     async def _run(self, binding: Binding, event: Envelope, record: Record, worker: Worker) -> None:
         """One handler, with all its tries."""
         worker.handler = binding.name
-        tries = _Tries()
+        tries = Tries()
         while True:
             try:
                 out = await self._attempt(binding, event, record, worker, tries)
@@ -129,10 +98,10 @@ class Processor:
             try:
                 await self._publishing.send(out, worker, foreign=event.get("replyto"))
             except (RecordTooLargeError, TopicError) as error:
-                await self._bury(record, worker, error, Reason.UNDELIVERABLE, event, binding, tries)
+                await self._dead_lettering.bury(record, worker, error, Reason.UNDELIVERABLE, event, binding, tries)
 
     async def _attempt(
-        self, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: _Tries
+        self, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: Tries
     ) -> list[Outgoing]:
         """One try: what to publish for it."""
         message = event.value(binding.message)
@@ -154,7 +123,7 @@ class Processor:
         expiry = event.moment("expirytime")
         return expiry is not None and self._clock.now() >= expiry
 
-    async def _expired(self, binding: Binding, context: Context, tries: _Tries) -> list[Outgoing]:
+    async def _expired(self, binding: Binding, context: Context, tries: Tries) -> list[Outgoing]:
         """A command that came too late: the stored outcome if there is one, else refused for ever. Without a ledger
         nobody knows whether an earlier delivery had its effect, so nothing is said."""
         entry = await binding.expire(context) if binding.uses_ledger else None
@@ -173,7 +142,7 @@ class Processor:
         return []
 
     async def _goes_on(
-        self, error: Exception, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: _Tries
+        self, error: Exception, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: Tries
     ) -> bool:
         """What follows from a failed try: True: try again, now. False: it became a dead letter."""
         course, reason = course_of(error)
@@ -189,38 +158,8 @@ class Processor:
             self._statistics.retries += 1
             await self._publishing.pause(worker, retry.delay(tries.attempt, self._jitter()))
             return True
-        await self._bury(record, worker, error, reason, event, binding, tries)
+        await self._dead_lettering.bury(record, worker, error, reason, event, binding, tries)
         return False
-
-    async def _bury(
-        self,
-        record: Record,
-        worker: Worker,
-        error: Exception,
-        reason: Reason,
-        event: Envelope | None = None,
-        binding: Binding | None = None,
-        tries: _Tries | None = None,
-    ) -> None:
-        """Make it a dead letter, and once that is stored tell whoever waits for an answer."""
-        here, now = self._here, self._clock.now()
-        name = binding.name if binding else ""
-        first, attempts = (tries.first_failure or now, tries.attempt) if tries else (now, 0)
-        failure = failure_of(error, reason, handler=name, attempts=attempts, first=first, last=now)
-        letter = dead_letter(record, failure, topic=here.dead_letters, group=here.group, version=here.version)
-        await self._publishing.send_letter(letter, worker)
-        self._statistics.dead_letters += 1
-        letter_id = dead_letter_id(record, here.group)
-        _log.error("dead letter %s: %s: %s: %s", letter_id, reason, failure.error_class, failure.message)
-        is_command = binding.is_command if binding else record.topic in here.own_topics
-        if event is None or not is_command or worker.is_lost:
-            return
-        cause = Cause(event, effect_id_of(event, name, is_command=True), name, here.source, now)
-        try:
-            answer = failed(cause, letter_id, reason, failure.message)
-            await self._publishing.send(answer, worker, foreign=event.get("replyto"))
-        except (RecordTooLargeError, TopicError) as unanswered:
-            _log.warning("dead letter %s: no answer could be sent: %s", letter_id, unanswered)
 
     def _cause(self, handler: str, context: Context, at: datetime | None = None) -> Cause:
         return Cause(context.event, context.effect_id, handler, self._here.source, at or self._clock.now())

@@ -12,9 +12,10 @@ from orchestra.service.assignment import Assignment
 from orchestra.service.binding import Binding
 from orchestra.service.committing import Committer
 from orchestra.service.deadline import Deadlines
+from orchestra.service.deployment import deploy, needed_topics
 from orchestra.service.drain import drain
 from orchestra.service.lanes import Lanes, Share, Worker
-from orchestra.service.processor import Deployment, Processor
+from orchestra.service.processor import Processor
 from orchestra.service.publishing import Publishing
 from orchestra.service.resources import OpenResources, in_order
 from orchestra.service.service import Service
@@ -24,7 +25,6 @@ from orchestra.transport.port import Record, Subscription, TopicSpec, Transport
 
 _log = logging.getLogger(__name__)
 
-_DEAD_LETTER_CONFIG = {"cleanup.policy": "delete", "retention.ms": str(14 * 24 * 3600 * 1000)}
 _FETCH_SECONDS = 0.2
 """The longest that a stop waits for the fetch under way."""
 _BUFFER_BYTES = 32 << 20
@@ -83,14 +83,7 @@ class ServiceRuntime:
 
     def needed_topics(self) -> list[TopicSpec]:
         """The topics that must exist, as they are named on this cluster."""
-        service, topic = self._service, self._settings.topic
-        specs = {topic(name): TopicSpec(topic(name)) for name in service.event_topics | service.emitted_topics}
-        specs |= {
-            topic(name): TopicSpec(topic(name), config={"cleanup.policy": "delete"}) for name in service.command_topics
-        }
-        dead_letters = topic(f"{service.name}.dead-letters")
-        specs[dead_letters] = TopicSpec(dead_letters, config=_DEAD_LETTER_CONFIG)
-        return list(specs.values())
+        return needed_topics(self._service, self._settings)
 
     def statistics(self) -> Statistics:
         """What was done since the start, and what is under way. A live object: copy what you want to keep."""
@@ -122,21 +115,13 @@ class ServiceRuntime:
         self._is_started = True
 
     def _make_processor(self) -> Processor:
-        service, settings = self._service, self._settings
+        service = self._service
         values, declared = self._resources.values, service.resources
         routes = {kind: [Binding(handler, declared, values)] for kind, handler in service.commands.items()}
         for kind, handlers in service.events.items():
             routes[kind] = [Binding(handler, declared, values) for handler in handlers]
-        deployment = Deployment(
-            group=settings.scoped(service.name),
-            dead_letters=settings.topic(f"{service.name}.dead-letters"),
-            version=service.version,
-            source=f"/services/{service.name}",
-            own_topics=frozenset(map(settings.topic, service.command_topics)),
-            topic=settings.topic,
-            types=service.outcome_types,
-        )
         publishing = Publishing(self._publisher, self._clock, self._jitter, self._statistics)
+        deployment = deploy(service, self._settings)
         return Processor(deployment, routes, publishing, self._deadlines, self._clock, self._jitter, self._statistics)
 
     async def run(self) -> None:

@@ -1,0 +1,58 @@
+"""What is a service on this cluster: which group, which topics?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from orchestra.events.message import Event
+from orchestra.service.service import Service
+from orchestra.settings import Settings
+from orchestra.transport.port import TopicSpec
+
+_DEAD_LETTER_CONFIG = {"cleanup.policy": "delete", "retention.ms": str(14 * 24 * 3600 * 1000)}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A service as it is on this cluster.
+
+    Attributes:
+        group: the consumer group.
+        dead_letters: the topic.
+        own_topics: topics of commands: whatever comes there is meant for this service.
+        topic: declared topic -> topic here.
+        types: type -> class of every outcome it can give.
+    """
+
+    group: str
+    dead_letters: str
+    version: str
+    source: str
+    own_topics: frozenset[str]
+    topic: Callable[[str], str]
+    types: Mapping[str, type[Event]]
+
+
+def deploy(service: Service, settings: Settings) -> Deployment:
+    """The service under the names that the settings give."""
+    return Deployment(
+        group=settings.scoped(service.name),
+        dead_letters=settings.topic(f"{service.name}.dead-letters"),
+        version=service.version,
+        source=f"/services/{service.name}",
+        own_topics=frozenset(map(settings.topic, service.command_topics)),
+        topic=settings.topic,
+        types=service.outcome_types,
+    )
+
+
+def needed_topics(service: Service, settings: Settings) -> list[TopicSpec]:
+    """The topics that must exist, as they are named on this cluster, each once."""
+    topic = settings.topic
+    specs = {topic(name): TopicSpec(topic(name)) for name in service.event_topics | service.emitted_topics}
+    for name in service.command_topics:
+        specs[topic(name)] = TopicSpec(topic(name), config={"cleanup.policy": "delete"})
+    dead_letters = topic(f"{service.name}.dead-letters")
+    specs[dead_letters] = TopicSpec(dead_letters, config=_DEAD_LETTER_CONFIG)
+    return list(specs.values())
