@@ -113,7 +113,8 @@ class LoopConnection:
                 raw.execute("BEGIN IMMEDIATE")
                 return
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or loop.time() >= deadline:
+                # The low byte: after a kill, the first to come finds "busy, recovering".
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or loop.time() >= deadline:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
