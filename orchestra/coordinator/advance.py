@@ -72,7 +72,7 @@ class _Draft:
     now: datetime
     taken: list[Given] = field(default_factory=list[Given])
     emissions: list[_Wire] = field(default_factory=list["_Wire"])
-    letters: list[tuple[Given, DecodeError]] = field(default_factory=list[tuple[Given, DecodeError]])
+    letters: list[tuple[Given, Exception]] = field(default_factory=list[tuple[Given, Exception]])
     lines: list[JournalLine] = field(default_factory=list[JournalLine])
     alerts: list[Alert] = field(default_factory=list[Alert])
     silent: bool = True
@@ -190,6 +190,9 @@ class Advance:
             instance.start = _start_digest(definition, key, given.event)
         except DecodeError as error:
             return Deflected("CONTRACT", str(error))
+        except Exception as error:  # a validator of the flow's: as below
+            draft.park("raised", _traceback(error))
+            return self._change(draft)
         if free:
             self._drain(draft)
         else:
@@ -227,7 +230,7 @@ class Advance:
             return
         try:
             same = _start_digest(definition, draft.instance.id, given.event) == draft.instance.start
-        except DecodeError as error:
+        except Exception as error:  # DecodeError, or whatever a validator of the flow's raises
             self._reject(draft, given, error)
             return
         if same:
@@ -308,7 +311,7 @@ class Advance:
         except DecodeError as error:
             self._reject(draft, given, error)
         except Exception as error:  # a flow's own method: whatever it raises parks this instance, and no other
-            draft.park("raised", "".join(traceback.format_exception(error))[-8000:], given)
+            draft.park("raised", _traceback(error), given)
         else:
             self._adopt(draft, definition, decision, wires)
 
@@ -335,7 +338,7 @@ class Advance:
             instance.finished = draft.now
             instance.result = {"steps": steps}
 
-    def _reject(self, draft: _Draft, given: Given, error: DecodeError) -> None:
+    def _reject(self, draft: _Draft, given: Given, error: Exception) -> None:
         """An input that is not what it should be: to the dead letters, and the instance goes on waiting."""
         draft.letters.append((given, error))
         draft.say("input.rejected", str(error))
@@ -375,6 +378,10 @@ def _input(given: Given) -> Input:
         return operator_request(given.event)
     event = given.event
     return Outcome(event.get("effectid") or "", event)
+
+
+def _traceback(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))[-8000:]
 
 
 def _start_digest(definition: Definition, key: str, event: Envelope) -> str:

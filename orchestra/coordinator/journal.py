@@ -11,7 +11,6 @@ from pydantic_core import to_json
 from orchestra.coordinator.letters import coordinator_letter
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import Given, Instance, OutboxMessage, Ref, from_given
-from orchestra.errors import DecodeError
 from orchestra.events.attributes import JSON, format_time
 from orchestra.flows.decision import Alert, JournalLine
 from orchestra.transport.port import Record
@@ -64,7 +63,7 @@ class Journal:
         event_id = f"{instance.id}/{instance.run}/{ref.n}/{ref.place}"
         return self._message(ref, ALERTED, "alert", self._names.alerts, event_id, data, now)
 
-    def dead_letter(self, given: Given, error: DecodeError, now: datetime, ref: Ref) -> OutboxMessage:
+    def dead_letter(self, given: Given, error: Exception, now: datetime, ref: Ref) -> OutboxMessage:
         """An input that is not what it should be, as it came."""
         record = Record(
             self._names.inbox, self._shard, given.offset or 0, given.time_ms, given.key, given.value, given.headers

@@ -70,7 +70,7 @@ class Routes:
         for definition in self._starts.get(event.type, ()):
             try:
                 instance = instance_id(definition.name, definition.key_of(event))
-            except DecodeError as error:
+            except Exception as error:  # DecodeError, or whatever a validator of the message's raises
                 return [self._letter(record, "CONTRACT", error, clock)]
             found.append(self._input(record, instance.encode()))
         return found
@@ -80,7 +80,7 @@ class Routes:
         number = partition_for(instance, self._partitions)
         return Outgoing(self._names.inbox, instance, record.value, headers, number)
 
-    def _letter(self, record: Record, reason: str, error: DecodeError, clock: Clock) -> Outgoing:
+    def _letter(self, record: Record, reason: str, error: Exception, clock: Clock) -> Outgoing:
         _log.warning("%s goes to the dead letters: %s", record, error)
         return coordinator_letter(self._names, record, reason=reason, error=error, now=clock.now())
 

@@ -176,6 +176,12 @@ class World:
                 newest[record.key] = status.decode() if status and record.value is not None else None
         return Counter(status for status in newest.values() if status is not None)
 
+    def completed(self) -> set[str]:
+        """The ids of instances that have completed."""
+        newest = {record.key: record for record in self.cluster.records(NAMES.state) if record.key}
+        done = (key for key, record in newest.items() if record.header("orchestra-status") == b"completed")
+        return {key.decode() for key in done}
+
     def journal(self, instance: str | None = None) -> list[dict[str, Any]]:
         """Entries by (instance, version): repeats are dropped, as readers do."""
         entries = [json.loads(record.value or b"{}") for record in self.cluster.records(NAMES.journal)]

@@ -156,17 +156,17 @@ def _ignored(state: dict[str, Any], note: str) -> Decision:
 # ---- records of the inbox
 
 
-def start_event(key: str, **more: object) -> Envelope:
-    data = json.dumps({"key": key, **more}).encode()
-    return Envelope(f"start-{key}", "/test", STARTED, datacontenttype=JSON, data=data)
+def start_event(of: str, **more: object) -> Envelope:
+    data = json.dumps({"key": of, **more}).encode()
+    return Envelope(f"start-{of}", "/test", STARTED, datacontenttype=JSON, data=data)
 
 
 def start_record(
-    key: str, offset: int, *, shard: int = 0, time_ms: int = 0, flow: str = "tiny", **more: object
+    of: str, offset: int, *, shard: int = 0, time_ms: int = 0, flow: str = "tiny", **more: object
 ) -> Record:
     """What the router writes."""
-    headers, value = encode(start_event(key, **more))
-    instance = instance_id(flow, key)
+    headers, value = encode(start_event(of, **more))
+    instance = instance_id(flow, of)
     headers += [("orchestra-input", b"start"), ("orchestra-instance", instance.encode())]
     return Record("t.inbox", shard, offset, time_ms, instance.encode(), value, headers, append_time=True)
 
