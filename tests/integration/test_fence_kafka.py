@@ -203,6 +203,7 @@ async def test_frozen_leader_is_replaced_and_appends_go_on(kafka_cluster: KafkaC
             assert await append(log, b"1") == 1
             assert await append(log, b"2") == 2
 
+        await asyncio.to_thread(kafka_cluster.wait_ready)  # one that just woke still takes itself for the leader
         assert await site.values(partition) == [b"0", b"1", b"2"]
 
 
