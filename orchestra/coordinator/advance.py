@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
+from orchestra.coordinator.exchange import Change
 from orchestra.coordinator.inbox import Deflected, operator_request
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import QUEUED, Given, Instance, OutboxMessage, Parked, Ref, Why
-from orchestra.coordinator.shard import Change
 from orchestra.errors import DecodeError
 from orchestra.events.attributes import Value
 from orchestra.events.cloudevents import encode
@@ -122,12 +122,12 @@ class Advance:
         self._replyto: dict[str, Value] = {"replyto": inbox, "replypartition": shard}
         self._outcome_bytes = outcome_bytes
 
-    # ---- the shard's questions (orchestra.coordinator.shard.Rules)
+    # ---- the shard's questions (orchestra.coordinator.exchange.Rules)
 
     def take(
         self, key: str, instance: Instance | None, given: Given, now: datetime, *, free: bool
     ) -> Change | Deflected | None:
-        """What follows from an input. See :class:`orchestra.coordinator.shard.Rules`."""
+        """What follows from an input. See :class:`orchestra.coordinator.exchange.Rules`."""
         if instance is None:
             return self._first(key, given, now, free=free)
         draft = _Draft(instance, now)

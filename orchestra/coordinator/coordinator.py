@@ -6,8 +6,8 @@ import re
 from collections.abc import Sequence
 
 from orchestra.coordinator.advance import Flows
+from orchestra.coordinator.exchange import Limits
 from orchestra.coordinator.names import Names
-from orchestra.coordinator.shard import Limits
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
 from orchestra.flows.decision import Definition

@@ -15,10 +15,11 @@ from typing import Any
 from pydantic_core import to_json
 
 from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.exchange import Limits
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.owner import LeaseLapsedError, Means, Owner
 from orchestra.coordinator.restore import Acquired, Claim, acquire
-from orchestra.coordinator.shard import Limits, Shard
+from orchestra.coordinator.shard import Shard
 from orchestra.errors import (
     CommitFailedError,
     DefinitionError,

@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from orchestra.clock import Clock
+from orchestra.coordinator.exchange import Append, Deflect, Output, Send
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.letters import coordinator_letter
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import OutboxMessage
-from orchestra.coordinator.shard import Append, Deflect, Output, Send, Shard
+from orchestra.coordinator.shard import Shard
 from orchestra.errors import DecodeError, FencedError, RecordTooLargeError, TransportError
 from orchestra.service.dead_letter import without_payload
 from orchestra.transport.port import FencedLog, Outgoing, Position, Publisher, Record

@@ -24,8 +24,8 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from orchestra.clock import Clock
+from orchestra.coordinator.exchange import Restored
 from orchestra.coordinator.record import CLAIM, POSITION, VERSIONS, Marks, from_headers
-from orchestra.coordinator.shard import Restored
 from orchestra.errors import FenceBreachedError, FencedError, OffsetLostError
 from orchestra.transport.port import FencedLog, Partition, Reader, Record, Transport
 

@@ -20,11 +20,9 @@ of events can be explored (``tests/unit/coordinator/test_shard_model.py``). The 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple, Protocol
 
+from orchestra.coordinator.exchange import Append, Change, Deflect, Limits, Output, Restored, Rules, Send
 from orchestra.coordinator.inbox import Deflected, classify
 from orchestra.coordinator.outbox import Outbox
 from orchestra.coordinator.record import (
@@ -48,85 +46,6 @@ KEEP_ALIVE = timedelta(hours=1)
 """The longest silence on the log: a broker forgets a producer that is idle for a day, and the fence with it."""
 CATCH_UP = timedelta(seconds=10)
 """The longest that a quiet log's position and mark may lie behind memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What an input did to an instance: its next record, and the messages that this introduces."""
-
-    instance: Instance
-    messages: tuple[OutboxMessage, ...] = ()
-
-
-class Rules(Protocol):
-    """What inputs do to instances (:mod:`orchestra.coordinator.advance`); pure, but that an instance which is given
-    may be changed: it was decoded for this."""
-
-    def take(
-        self, key: str, instance: Instance | None, given: Given, now: datetime, *, free: bool
-    ) -> Change | Deflected | None:
-        """``free``: there is room for one more running instance. None: the input changes nothing and says nothing."""
-        ...
-
-    def release(self, instance: Instance, now: datetime) -> Change:
-        """Give the inputs that waited their turn."""
-        ...
-
-    def can_release(self, instance: Instance) -> bool:
-        """Whether a parked instance need wait no longer, now that another process has the shard."""
-        ...
-
-    def shrink(self, key: str, instance: Instance | None, given: Given | None, now: datetime) -> Change:
-        """The change to make instead of one whose record would be too large; ``instance`` as it was before."""
-        ...
-
-
-class Append(NamedTuple):
-    """A record for the log. What it introduces leaves when it is acknowledged."""
-
-    key: str
-    value: bytes | None
-    headers: list[tuple[str, bytes]]
-    position: int
-    introduces: tuple[OutboxMessage, ...] = ()
-
-
-class Send(NamedTuple):
-    """A message whose record is durable."""
-
-    message: OutboxMessage
-
-
-@dataclass(frozen=True, slots=True)
-class Deflect:
-    """An inbox record to be stored elsewhere; then comes :meth:`Shard.deflected`."""
-
-    record: Record
-    why: Deflected
-
-
-Output = Append | Send | Deflect
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much one shard takes on. ``remember``: the seconds that a finished instance leaves its small record."""
-
-    max_running: int = 1000
-    remember: float = 30 * 86400.0
-    instance_bytes: int = 512 * 1024
-    partitions: int = 8
-
-
-class Restored(NamedTuple):
-    """What the fold of a log gives (:mod:`orchestra.coordinator.restore`); ``records``: the newest, with its offset."""
-
-    producer_id: int
-    claim: int
-    position: int
-    emitted: int
-    now: datetime
-    records: Mapping[str, tuple[int, Marks, bytes]]
 
 
 class Shard:

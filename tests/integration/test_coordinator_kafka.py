@@ -18,13 +18,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from orchestra.clock import SystemClock
 from orchestra.coordinator import restore
 from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.exchange import Limits
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.owner import Means, Owner
 from orchestra.coordinator.record import decode_instance
 from orchestra.coordinator.restore import Acquired, Claim, acquire
 from orchestra.coordinator.runtime import CoordinatorRuntime
-from orchestra.coordinator.shard import Limits, Shard
+from orchestra.coordinator.shard import Shard
 from orchestra.errors import FencedError
 from orchestra.ids import new_id
 from orchestra.testing.plugin import Kafka

@@ -18,13 +18,14 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.exchange import Append, Change, Deflect, Limits, Restored, Send
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.outbox import Outbox
 from orchestra.coordinator.record import CLAIM, OutboxMessage, Ref, decode_instance, decode_outbox, from_headers
 from orchestra.coordinator.restore import Fold
 from orchestra.coordinator.roster import Roster
-from orchestra.coordinator.shard import Append, Change, Deflect, Limits, Restored, Send, Shard
+from orchestra.coordinator.shard import Shard
 from orchestra.errors import FenceBreachedError
 from orchestra.settings import Settings
 from orchestra.transport.port import BARRIER_EPOCH, Record

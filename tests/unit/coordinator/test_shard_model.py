@@ -15,11 +15,12 @@ from typing import Any
 import pytest
 
 from orchestra.coordinator.advance import Flows
+from orchestra.coordinator.exchange import Change, Restored
 from orchestra.coordinator.inbox import Deflected
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import CLAIM, Given, Instance, Marks, OutboxMessage
 from orchestra.coordinator.restore import Fold
-from orchestra.coordinator.shard import Change, Restored, Shard
+from orchestra.coordinator.shard import Shard
 from orchestra.transport.port import Record
 from tests.unit.coordinator.model import NAMES, Bounds, Owner, QuietRules, Search, Violation, World, Write
 from tests.unit.coordinator.tiny_flow import TinyFlow
