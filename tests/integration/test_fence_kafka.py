@@ -19,6 +19,7 @@ from orchestra.transport.port import (
     FencedLog,
     Outgoing,
     Partition,
+    Reader,
     Subscription,
     TopicSpec,
     Transport,
