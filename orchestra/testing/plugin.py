@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from orchestra.testing.kafka_cluster import KafkaCluster
 
 
+pytest.register_assert_rewrite("orchestra.testing.conformance")  # its assertions explain themselves, as a test's do
+
+
 @dataclass(frozen=True, slots=True)
 class Kafka:
     """A Kafka that is ready to be used.

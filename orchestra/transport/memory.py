@@ -69,11 +69,9 @@ class MemoryTransport:
     async def aclose(self) -> None:
         if self._is_open:
             self._is_open = False
-            await asyncio.gather(
-                *(consumer.aclose() for consumer in self._consumers),
-                *(publisher.aclose() for publisher in self._publishers),
-                *(other.aclose() for other in self._others),
-            )
+            # consumers first: what a listener does in on_revoked still has somewhere to go
+            await asyncio.gather(*(consumer.aclose() for consumer in self._consumers))
+            await asyncio.gather(*(part.aclose() for part in (*self._publishers, *self._others)))
 
     def crash(self) -> None:
         """The process dies now: its members vanish without leaving, what it has sent may still arrive."""
@@ -112,7 +110,7 @@ class MemoryTransport:
         identity = self.cluster.take_identity(transactional_id)
         timeout = self._settings.delivery_timeout
         log = MemoryFencedLog(self.cluster, self.client, self._running, partition, identity, timeout=timeout)
-        self._others.append(log)
+        self._keep(log)
         return log
 
     async def shut_out(self, producer_id: int, partition: Partition, key: bytes, headers: Headers = ()) -> int:
@@ -126,8 +124,12 @@ class MemoryTransport:
     async def reader(self, partition: Partition, *, offset: int | None = None) -> Reader:
         await self.reach()
         reader = MemoryReader(self.cluster, self._running, self._settings, partition, offset)
-        self._others.append(reader)
+        self._keep(reader)
         return reader
+
+    def _keep(self, part: MemoryFencedLog | MemoryReader) -> None:
+        self._others = [each for each in self._others if not each.is_closed]
+        self._others.append(part)
 
     async def reach(self) -> None:
         """Wait for the brokers. Raises UnreachableError, ClosedError."""

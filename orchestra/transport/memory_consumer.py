@@ -279,6 +279,10 @@ class MemoryReader:
         self._is_open = True
         log.watch(self, self._arrived.set)
 
+    @property
+    def is_closed(self) -> bool:
+        return not self._is_open
+
     async def fetch(self, *, max_records: int, timeout: float) -> list[Record]:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout

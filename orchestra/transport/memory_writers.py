@@ -231,6 +231,10 @@ class MemoryFencedLog:
     def failure(self) -> Exception | None:
         return self._failure
 
+    @property
+    def is_closed(self) -> bool:
+        return self._failure is not None
+
     async def append(self, key: bytes, value: bytes | None, headers: Headers = ()) -> asyncio.Future[int]:
         result: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         await self._space.acquire()

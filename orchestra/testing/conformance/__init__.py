@@ -11,6 +11,7 @@ Bring a :class:`Lab` for your transport as a fixture, and inherit::
 
 from __future__ import annotations
 
+from orchestra.testing.conformance.committing import PlaceConformance
 from orchestra.testing.conformance.fencing import FencingConformance
 from orchestra.testing.conformance.groups import GroupConformance
 from orchestra.testing.conformance.lab import Lab, Member
@@ -20,5 +21,7 @@ from orchestra.testing.conformance.reading import ReadingConformance
 __all__ = ["Lab", "Member", "TransportConformance"]
 
 
-class TransportConformance(PublishingConformance, GroupConformance, FencingConformance, ReadingConformance):
+class TransportConformance(
+    PublishingConformance, GroupConformance, PlaceConformance, FencingConformance, ReadingConformance
+):
     """The whole suite. Needs an async fixture ``lab``."""

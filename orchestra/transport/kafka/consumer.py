@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import aiokafka.errors as kafka_errors
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from orchestra.errors import (
@@ -21,8 +21,9 @@ from orchestra.errors import (
     UnreachableError,
 )
 from orchestra.settings import Settings
-from orchestra.transport.kafka.assignment import Gate, SharingAssignor
+from orchestra.transport.kafka.assignment import Gate
 from orchestra.transport.kafka.failures import translated
+from orchestra.transport.kafka.group_client import GroupListener, new_group_client, stop_group_client
 from orchestra.transport.kafka.network import Network
 from orchestra.transport.kafka.places import EARLIEST, LATEST, committed_places, list_offsets
 from orchestra.transport.port import AssignmentListener, Committed, Partition, Record, Subscription
@@ -58,7 +59,7 @@ class KafkaConsumer:
         self._settings = settings
         self._subscription = subscription
         self._listener = listener
-        self._arguments = _consumer_arguments(arguments, settings, subscription)
+        self._arguments = arguments
         self._gate = Gate()
         self._client: Any = None
         self._opening: asyncio.Task[None] | None = None
@@ -80,19 +81,19 @@ class KafkaConsumer:
         await self._connect()
 
     async def _connect(self) -> None:
-        client = AIOKafkaConsumer(**self._arguments, partition_assignment_strategy=(SharingAssignor(),))
+        client: Any = new_group_client(self._arguments, self._settings, self._subscription)
         try:
             async with asyncio.timeout(self._settings.request_timeout):
                 await client.start()
         except BaseException as error:
-            await _stop(client, timeout=1.0)
+            await stop_group_client(client, timeout=1.0)
             if isinstance(error, kafka_errors.KafkaConnectionError | TimeoutError):
                 raise UnreachableError(f"joining group {self._subscription.group!r}: {error}") from error
             if isinstance(error, kafka_errors.KafkaError | OSError):
                 raise translated(error, f"joining group {self._subscription.group!r}") from error
             raise
         self._client = client
-        client.subscribe(topics=list(self._subscription.topics), listener=_Listener(self._assigned, self._revoked))
+        client.subscribe(topics=list(self._subscription.topics), listener=GroupListener(self._assigned, self._revoked))
 
     async def aclose(self) -> None:
         closed = self._closed
@@ -102,7 +103,11 @@ class KafkaConsumer:
         await self._give_up()
         client, self._client = self._client, None
         if client is not None:
-            await _stop(client, timeout=self._settings.request_timeout)
+            await stop_group_client(client, timeout=self._settings.request_timeout)
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed is not None and self._closed.done()
 
     @property
     def _is_closing(self) -> bool:
@@ -213,7 +218,7 @@ class KafkaConsumer:
         if self._denied is not None:
             denied, self._denied = self._denied, None
             raise denied
-        if self._opening is not None and self._client is not None:
+        if self._opening is not None and self._client is not None and not self._giving_up.locked():
             await self._client.getmany(_NOWHERE, timeout_ms=0)  # the sign of life; there are no records of nowhere
         await self._unless_closed(self._gate.wait_open(), timeout)
 
@@ -280,7 +285,7 @@ class KafkaConsumer:
         _log.warning("group %r: the client does not recover: a new one is made", self._subscription.group)
         await self._give_up()
         client, self._client = self._client, None
-        await _stop(client, timeout=self._settings.request_timeout)
+        await stop_group_client(client, timeout=self._settings.request_timeout)
         while self._client is None and not self._is_closing:
             try:
                 await self._connect()
@@ -353,59 +358,5 @@ class KafkaConsumer:
             self._client.seek(TopicPartition(*partition), offset)
 
 
-class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type stubs
-    """aiokafka's shape for the two calls."""
-
-    def __init__(
-        self,
-        assigned: Callable[[Collection[Any]], Awaitable[None]],
-        revoked: Callable[[Collection[Any]], Awaitable[None]],
-    ) -> None:
-        self._assigned = assigned
-        self._revoked = revoked
-
-    async def on_partitions_assigned(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, assigned: Collection[Any]
-    ) -> None:
-        await self._assigned(assigned)
-
-    async def on_partitions_revoked(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, revoked: Collection[Any]
-    ) -> None:
-        await self._revoked(revoked)
-
-
-def _consumer_arguments(arguments: Mapping[str, Any], settings: Settings, subscription: Subscription) -> dict[str, Any]:
-    milliseconds = 1000
-    return {
-        **arguments,
-        "client_id": f"orchestra-{subscription.group}",
-        "group_id": subscription.group,
-        "enable_auto_commit": False,
-        # never a silent jump: every partition is placed explicitly, and a lost place is an error
-        "auto_offset_reset": "none",
-        "isolation_level": "read_committed",
-        "session_timeout_ms": int(settings.session_timeout * milliseconds),
-        "heartbeat_interval_ms": int(settings.heartbeat_interval * milliseconds),
-        "rebalance_timeout_ms": int(settings.rebalance_timeout * milliseconds),
-        "max_partition_fetch_bytes": subscription.batch_bytes,
-    }
-
-
 def _theirs(partitions: Collection[Partition]) -> list[TopicPartition]:
     return [TopicPartition(*partition) for partition in partitions]
-
-
-async def _stop(client: Any, *, timeout: float) -> None:
-    """aiokafka's ``stop`` may hang while brokers are away, and may raise a stray CancelledError: neither reaches us."""
-    stopping = asyncio.create_task(client.stop())
-    await asyncio.wait({stopping}, timeout=timeout)
-    if stopping.done() and not stopping.cancelled() and stopping.exception() is None:
-        return
-    stopping.cancel()
-    await asyncio.wait({stopping}, timeout=1.0)
-    for part in (client._fetcher, client._client):  # what a stop that failed half way has left running
-        if part is not None:
-            closing = asyncio.create_task(part.close())
-            await asyncio.wait({closing}, timeout=1.0)
-            closing.cancel()

@@ -66,6 +66,10 @@ class KafkaFencedLog:
     def failure(self) -> Exception | None:
         return self._failure
 
+    @property
+    def is_closed(self) -> bool:
+        return self._failure is not None
+
     async def append(self, key: bytes, value: bytes | None, headers: Headers = ()) -> asyncio.Future[int]:
         loop = asyncio.get_running_loop()
         while not self._room.is_set() and self._failure is None:

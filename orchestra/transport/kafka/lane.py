@@ -56,6 +56,21 @@ class Lane:
             self.singly = max(0, self.singly - 1)
         return self.batch
 
+    def shed(self, dropped: Callable[[Waiting], None]) -> None:
+        """Before a batch leaves (again), forget what nobody waits for any more.
+
+        A record that has not left is encoded out of the batch, because its sender may know that it is not stored. One
+        that has left stays as long as another one of its batch is waited for: the bytes must be the same.
+        """
+        if self.batch is None or not any(each.future.done() for each in self.batch.records):
+            return
+        if self.attempts == 0:
+            self.put_back(singly=False)
+        elif all(each.future.done() for each in self.batch.records):
+            for each in self.batch.records:
+                dropped(each)
+            self.burn()
+
     def stored(self) -> None:
         """The broker has the batch."""
         if self.batch is not None:

@@ -1,7 +1,7 @@
 """How are records put on topics, with a word on each? acks=all, idempotent, one request per broker at a time.
 
 It takes the place of aiokafka's producer, which, after one failed batch, refuses everything for that partition until it
-is made anew, sends late batches behind its caller's back, and may never stop (``docs/architecture.md``).
+is made anew, sends late batches behind its caller's back, and may never stop (``docs/adr/0002-kafka-writers.md``).
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _REQUEST_BYTES: Final = 16 << 20
 _MOST_PENDING: Final = 20_000
 _MOST_PENDING_BYTES: Final = 64 << 20
 _MISSING_SECONDS: Final = 1.0
+_REFRESH_SECONDS: Final = 300.0
+"""How old may be what we know of topics: partitions may have been added."""
 
 _OF_ONE_RECORD: Final = frozenset({10, 18, 32, 87})
 """Too large, bad timestamp, no key: the broker refuses a whole batch for one record."""
@@ -63,6 +65,7 @@ class KafkaPublisher:
         self._missing: dict[str, float] = {}
         """Topic -> since when brokers say that it does not exist."""
         self._asking = asyncio.Lock()
+        self._refreshed = 0.0
         self._round_robin = 0
         self._pending = 0
         self._bytes = 0
@@ -77,6 +80,7 @@ class KafkaPublisher:
     async def start(self) -> None:
         if self._state == "new":
             await self._network.start()
+            self._refreshed = asyncio.get_running_loop().time()
             self._state = "open"
 
     async def aclose(self) -> None:
@@ -92,6 +96,10 @@ class KafkaPublisher:
             if tasks:
                 await asyncio.wait(tasks)
             await self._network.aclose()
+
+    @property
+    def is_closed(self) -> bool:
+        return self._state == "closed"
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -184,7 +192,10 @@ class KafkaPublisher:
         now, wake = loop.time(), math.inf
         requests: dict[int, list[Lane]] = {}
         for partition, lane in list(self._ready.items()):
-            if (due := lane.due(self._linger, self._timeout)) > now:
+            lane.shed(self._release)
+            if lane.batch is None and not lane.waiting:
+                del self._ready[partition]
+            elif (due := lane.due(self._linger, self._timeout)) > now:
                 wake = min(wake, due)
             elif (leader := self._network.leader(partition)) is None:
                 self._chore("leaders", self._find_leaders)
@@ -275,13 +286,9 @@ class KafkaPublisher:
             self._ready[lane.partition] = lane
 
     def _again(self, lane: Lane, *, after: float = _BACKOFF_SECONDS, leader_is_known: bool = True) -> None:
-        """Send the same batch once more, if somebody still waits for it."""
+        """Send the same batch once more."""
         if not leader_is_known:
             self._network.forget(lane.partition)
-        if lane.batch is not None and all(each.future.done() for each in lane.batch.records):
-            for each in lane.batch.records:
-                self._release(each)
-            lane.burn()
         lane.not_before = asyncio.get_running_loop().time() + after
         if lane.batch is not None or lane.waiting:
             self._ready[lane.partition] = lane
@@ -289,7 +296,7 @@ class KafkaPublisher:
     # ---- chores: what several lanes may lack at once
 
     def _chore(self, name: str, work: Any) -> None:
-        if name not in self._chores and self._state != "done":
+        if name not in self._chores and self._network.is_open:
             task = asyncio.create_task(self._do_chore(name, work()))
             self._chores[name] = task
 
@@ -304,6 +311,9 @@ class KafkaPublisher:
 
     async def _renew_identity(self) -> None:
         self._identity = await take_identity(self._network)
+
+    async def _refresh(self) -> None:
+        await self._network.learn({partition.topic for partition in self._lanes})
 
     async def _find_leaders(self) -> None:
         lanes = [lane for partition, lane in self._ready.items() if self._network.leader(partition) is None]
@@ -326,7 +336,8 @@ class KafkaPublisher:
             topic, number = lane.partition
             if topic in found and number not in found[topic].leaders:
                 self._refuse([lane], TopicError(f"topic {topic!r} has no partition {number}"))
-        await asyncio.sleep(_BACKOFF_SECONDS if len(found) < len(topics) else 0)
+        if any(self._network.leader(lane.partition) is None for lane in lanes):
+            await asyncio.sleep(_BACKOFF_SECONDS)  # an election, or a topic that is not known everywhere yet
 
     def _refuse(self, lanes: Sequence[Lane], error: TransportError) -> None:
         """Nothing can be sent there: fail what waits."""
@@ -345,6 +356,9 @@ class KafkaPublisher:
         for lane in self._lanes.values():
             for each in list(lane.expired(loop.time())):
                 self._fail(each, _late(each, f"no acknowledgement within {self._timeout} s"))
+        if loop.time() - self._refreshed > _REFRESH_SECONDS:
+            self._refreshed = loop.time()
+            self._chore("refresh", self._refresh)
         if self._pending:
             self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
 

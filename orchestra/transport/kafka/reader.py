@@ -40,6 +40,10 @@ class KafkaReader:
         self._ahead: asyncio.Task[list[Record]] | None = None
         self._is_open = True
 
+    @property
+    def is_closed(self) -> bool:
+        return not self._is_open
+
     async def fetch(self, *, max_records: int, timeout: float) -> list[Record]:
         if self._taken >= len(self._ready):
             self._ready, self._taken = await self._more(timeout), 0

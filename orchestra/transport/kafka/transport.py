@@ -28,6 +28,8 @@ from orchestra.transport.port import (
     Subscription,
 )
 
+_Part = KafkaConsumer | KafkaPublisher | KafkaFencedLog | KafkaReader
+
 
 class KafkaTransport:
     """One process's way to the cluster at ``settings.bootstrap_servers``.
@@ -47,7 +49,7 @@ class KafkaTransport:
         self._arguments = client_arguments(settings, token=token)
         self._network = self._new_network("admin")
         self._topics = KafkaTopics(self._network, settings)
-        self._parts: list[KafkaConsumer | KafkaPublisher | KafkaFencedLog | KafkaReader] = []
+        self._parts: list[_Part] = []
 
     def _new_network(self, purpose: str) -> Network:
         name = f"{self._name}-{purpose}"
@@ -63,8 +65,16 @@ class KafkaTransport:
 
     async def aclose(self) -> None:
         parts, self._parts = self._parts, []
-        await asyncio.gather(*(part.aclose() for part in parts), return_exceptions=True)
+        consumers = [part for part in parts if isinstance(part, KafkaConsumer)]
+        others = [part for part in parts if not isinstance(part, KafkaConsumer)]
+        for together in (consumers, others):  # what a listener does in on_revoked still has somewhere to go
+            await asyncio.gather(*(part.aclose() for part in together), return_exceptions=True)
         await self._network.aclose()
+
+    def _keep(self, part: _Part) -> None:
+        """Remember a part, to close it with the transport; forget those that are closed."""
+        self._parts = [each for each in self._parts if not each.is_closed]
+        self._parts.append(part)
 
     def _check_open(self) -> None:
         if not self._network.is_open:
@@ -73,13 +83,13 @@ class KafkaTransport:
     def consumer(self, subscription: Subscription, listener: AssignmentListener) -> Consumer:
         self._check_open()
         consumer = KafkaConsumer(self._network, self._arguments, self._settings, subscription, listener)
-        self._parts.append(consumer)
+        self._keep(consumer)
         return consumer
 
     def publisher(self, *, linger: float = 0.0) -> Publisher:
         self._check_open()
         publisher = KafkaPublisher(self._new_network("publisher"), self._settings, linger=linger)
-        self._parts.append(publisher)
+        self._keep(publisher)
         return publisher
 
     async def fenced_log(self, transactional_id: str, partition: Partition) -> FencedLog:
@@ -87,8 +97,7 @@ class KafkaTransport:
         await self._network.require([partition.topic])
         identity = await take_identity(self._network, transactional_id)
         log = await self._open_log(partition, identity)
-        self._parts = [part for part in self._parts if not (isinstance(part, KafkaFencedLog) and part.failure)]
-        self._parts.append(log)
+        self._keep(log)
         return log
 
     async def _open_log(self, partition: Partition, identity: Identity) -> KafkaFencedLog:
@@ -108,5 +117,5 @@ class KafkaTransport:
     async def reader(self, partition: Partition, *, offset: int | None = None) -> Reader:
         self._check_open()
         reader = await open_reader(self._new_network(f"reader-{partition.topic}"), partition, offset)
-        self._parts.append(reader)
+        self._keep(reader)
         return reader

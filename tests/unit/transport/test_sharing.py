@@ -32,6 +32,12 @@ def test_what_a_leaver_had_goes_to_the_others_and_theirs_stays() -> None:
     assert set(partitions(2, 5)) <= set(shared["c"])
 
 
+def test_spare_partition_is_kept_by_one_member_only() -> None:
+    shared = share_out({name: {"t"} for name in "abc"}, {"t": 4}, {"a": partitions(0, 1), "b": partitions(2, 3)})
+
+    assert shared == {"a": partitions(0, 1), "b": partitions(2), "c": partitions(3)}
+
+
 def test_member_gets_only_topics_that_it_reads() -> None:
     shared = share_out({"a": {"t"}, "b": {"u"}}, {"t": 2, "u": 2}, {"a": partitions(0, topic="u")})
 
