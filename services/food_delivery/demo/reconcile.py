@@ -20,8 +20,8 @@ class Finding:
     """One comparison. It holds where both sides are equal."""
 
     what: str
-    expected: object
-    found: object
+    expected: int
+    found: int
 
     @property
     def holds(self) -> bool:
@@ -57,9 +57,7 @@ def reconcile(books: Books, progress: Progress) -> list[Finding]:
     return [
         Finding("orders recorded", len(placed), books.number("orders", "select count(*) from placed")),
         Finding("orders with an ending", len(placed), len((confirmed | rejected) & placed)),
-        Finding(
-            "endings in all: one for each order", len(placed), books.number("orders", "select count(*) from endings")
-        ),
+        Finding("endings: one for each order", len(placed), books.number("orders", "select count(*) from endings")),
         Finding("orders both confirmed and rejected", 0, len(confirmed & rejected)),
         *money(books),
         *goods(books),
@@ -90,7 +88,7 @@ def goods(books: Books) -> list[Finding]:
     return [
         Finding("items: taken from stock = reserved", taken, reserved),
         Finding("orders that hold items = confirmed orders", len(confirmed), len(holders & confirmed)),
-        Finding("items held for orders that are not confirmed", 0, len(holders - confirmed)),
+        Finding("items held for orders not confirmed", 0, len(holders - confirmed)),
         Finding("stock below zero", 0, below),
     ]
 
@@ -102,6 +100,12 @@ def drivers(books: Books, confirmed: set[str]) -> list[Finding]:
         Finding("drivers: orders carried = confirmed orders", len(confirmed), load),
         Finding("drivers assigned to orders not confirmed", 0, len(assigned - confirmed)),
     ]
+
+
+def malformed(letters: list[tuple[str, str, str]]) -> Finding:
+    """The record that is cut off must be a dead letter of both groups that read it, with its reason."""
+    found = {topic for topic, reason, _ in letters if reason == "DECODE"}
+    return Finding("dead-letter topics that hold the malformed record", len(DEAD_LETTERS), len(found))
 
 
 async def dead_letters(bootstrap_servers: str) -> list[tuple[str, str, str]]:

@@ -68,7 +68,7 @@ def test_books_that_agree_have_no_mismatch(folder: Path) -> None:
     [
         ("orders", "delete from placed where order_id = 'b'", "orders recorded"),
         ("orders", "delete from endings where order_id = 'b'", "orders with an ending"),
-        ("orders", "insert into endings values ('b', 'rejected', 0, '')", "endings in all"),
+        ("orders", "insert into endings values ('b', 'rejected', 0, '')", "one for each order"),
         ("orders", "insert into endings values ('b', 'confirmed', 500, '')", "both confirmed and rejected"),
         ("payments", "delete from entries where kind = 'refund'", "cents"),
         ("payments", "insert into entries values ('a', 'capture', 900)", "charged or refunded twice"),
