@@ -73,10 +73,14 @@ def _begin(connection: Connection) -> None:
 async def _connect(path: str, busy_timeout: float, synchronous: str) -> LoopConnection:
     # isolation_level None: sqlite3 begins no transactions of its own. The file's mode is set with a timeout that waits.
     raw = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
-    raw.execute("PRAGMA journal_mode=WAL")
-    raw.execute(f"PRAGMA synchronous={synchronous}")
-    raw.execute("PRAGMA foreign_keys=ON")
-    raw.execute("PRAGMA busy_timeout=0")  # from here on waiting is the event loop's business
+    try:
+        raw.execute("PRAGMA journal_mode=WAL")
+        raw.execute(f"PRAGMA synchronous={synchronous}")
+        raw.execute("PRAGMA foreign_keys=ON")
+        raw.execute("PRAGMA busy_timeout=0")  # from here on waiting is the event loop's business
+    except BaseException:
+        raw.close()
+        raise
     return LoopConnection(raw, busy_timeout)
 
 
