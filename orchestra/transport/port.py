@@ -143,8 +143,9 @@ class Consumer(Protocol):
         (later during a rebalance). In offset order per partition. Call it always, also with everything paused: it is
         the sign of life. Never cancel it from outside; leave the loop instead.
 
-        Raises OffsetLostError when a position is no longer in the log (never jumps silently), AccessDeniedError.
-        Brokers that are away raise nothing: the list is empty until they are back.
+        Raises OffsetLostError when a position is no longer in the log (never jumps silently), AccessDeniedError, and
+        ClosedError when the consumer is not open; a fetch under way while it is closed ends empty. Brokers that are
+        away raise nothing: the list is empty until they are back.
         """
         ...
 
