@@ -96,7 +96,8 @@ async def undo_second(command: Undo[Second], ctx: Context) -> Done:
     return Done()
 
 
-coordinator = Coordinator("bench", flows=[ThreeSteps])
+# Above ten thousand live ones: `memory` wants them all to run.
+coordinator = Coordinator("bench", flows=[ThreeSteps], max_running=2000)
 
 everything = App(services=[participants], coordinators=[coordinator])
 

@@ -381,7 +381,8 @@ def _input(given: Given) -> Input:
 
 
 def _traceback(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))[-8000:]
+    text = "".join(traceback.format_exception(error))[-8000:]
+    return text.encode("utf-8", "replace").decode()  # an error may quote what is no text
 
 
 def _start_digest(definition: Definition, key: str, event: Envelope) -> str:

@@ -12,8 +12,7 @@ from orchestra.coordinator.record import Given, Instance, Marks, OutboxMessage
 from orchestra.transport.port import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What an input did to an instance: its next record, and the messages that this introduces."""
 
     instance: Instance

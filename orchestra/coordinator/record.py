@@ -127,8 +127,7 @@ class Instance:
         return PARKED if self.parked is not None else self.status
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(NamedTuple):
     """What the headers of a record say about its shard, when the record was decided."""
 
     position: int

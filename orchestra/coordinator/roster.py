@@ -139,16 +139,21 @@ class Roster:
 
     def next_due(self) -> datetime | None:
         """When the next timer is due."""
-        return self.alarms[0][0] if self.alarms else None
+        while self.alarms:
+            due, key = self.alarms[0]
+            entry = self.entries.get(key)
+            if entry is not None and entry.due == due:
+                return due
+            heappop(self.alarms)  # it was cancelled, or armed anew
+        return None
 
     def take_due(self, now: datetime) -> tuple[str, Timer] | None:
         """The timer that is due first, if one is. It is armed no longer."""
-        while self.alarms and self.alarms[0][0] <= now:
-            due, key = heappop(self.alarms)
-            entry = self.entries.get(key)
-            if entry is not None and entry.due == due:  # else it was cancelled, or armed anew
-                return key, min(self.timers(key), key=_due)
-        return None
+        due = self.next_due()
+        if due is None or due > now:
+            return None
+        key = heappop(self.alarms)[1]
+        return key, min(self.timers(key), key=_due)
 
     # ---- finished ones
 

@@ -154,6 +154,20 @@ async def test_a_stopped_process_that_wakes_up_late_appends_nothing_and_recovers
         assert written == owners_of(w)[: len(written)]
 
 
+async def test_a_process_that_was_suspended_takes_its_shards_under_a_new_claim() -> None:
+    async with world() as w:
+        process = await w.process()
+        await w.place("o1")
+        await w.until(lambda: "tiny/o1" in w.completed())
+
+        asyncio.get_running_loop().jump(3600)  # type: ignore[attr-defined]
+        await w.place("o2")
+
+        await w.until(lambda: "tiny/o2" in w.completed(), 200)
+        assert len({claim for claim in owners_of(w) if claim}) == 2
+        assert process.runtime.statistics()["owners"]["acquired"] == 2
+
+
 # ---- faults of the brokers
 
 

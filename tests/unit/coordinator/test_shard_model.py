@@ -173,7 +173,7 @@ def test_position_includes_skipped_inputs() -> None:
             super()._commit(change, given)
 
         def _marks(self, instance: Instance | None = None) -> Marks:
-            return replace(super()._marks(instance), position=self.effective)
+            return super()._marks(instance)._replace(position=self.effective)
 
     bounds = replace(FORGET, late_repeats=ONE, owners=1)
     assert Search(bent(SkipsRepeats), bounds).run()
@@ -208,7 +208,7 @@ def test_timer_records_tell_the_position_of_the_shard() -> None:
 
         def _marks(self, instance: Instance | None = None) -> Marks:
             marks = super()._marks(instance)
-            return replace(marks, position=0) if self.firing else marks
+            return marks._replace(position=0) if self.firing else marks
 
     bounds = Bounds(keys=ONE, repeats=ONE, timeout=60, hours=1, compactions=1, slow_acks=False)
     assert broken(bent(TimersTellTheirOwn), bounds).invariant == "I4"
