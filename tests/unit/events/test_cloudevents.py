@@ -519,11 +519,11 @@ def test_peeking_never_raises() -> None:
 
 def _cost(headers: Headers, value: bytes | None) -> float:
     best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
+    for _ in range(5):
+        start = time.thread_time()  # not the time that others take on a busy machine
         with suppress(DecodeError):
             decode(headers, value)
-        best = min(best, time.perf_counter() - start)
+        best = min(best, time.thread_time() - start)
     return best
 
 
