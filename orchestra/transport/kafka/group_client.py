@@ -18,22 +18,21 @@ _Told = Callable[[Collection[Any]], Awaitable[None]]
 def new_group_client(arguments: Mapping[str, Any], settings: Settings, subscription: Subscription) -> AIOKafkaConsumer:
     """A consumer that commits nothing by itself, jumps nowhere, and belongs to the group once it is subscribed."""
     milliseconds = 1000
-    return AIOKafkaConsumer(
-        **{
-            **arguments,
-            "client_id": f"orchestra-{subscription.group}",
-            "group_id": subscription.group,
-            "enable_auto_commit": False,
-            # never a silent jump: every partition is placed explicitly, and a lost place is an error
-            "auto_offset_reset": "none",
-            "isolation_level": "read_committed",
-            "session_timeout_ms": int(settings.session_timeout * milliseconds),
-            "heartbeat_interval_ms": int(settings.heartbeat_interval * milliseconds),
-            "rebalance_timeout_ms": int(settings.rebalance_timeout * milliseconds),
-            "max_partition_fetch_bytes": subscription.batch_bytes,
-            "partition_assignment_strategy": (SharingAssignor(),),
-        }
-    )
+    given: dict[str, Any] = {
+        **arguments,
+        "client_id": f"orchestra-{subscription.group}",
+        "group_id": subscription.group,
+        "enable_auto_commit": False,
+        # never a silent jump: every partition is placed explicitly, and a lost place is an error
+        "auto_offset_reset": "none",
+        "isolation_level": "read_committed",
+        "session_timeout_ms": int(settings.session_timeout * milliseconds),
+        "heartbeat_interval_ms": int(settings.heartbeat_interval * milliseconds),
+        "rebalance_timeout_ms": int(settings.rebalance_timeout * milliseconds),
+        "max_partition_fetch_bytes": subscription.batch_bytes,
+        "partition_assignment_strategy": (SharingAssignor(),),
+    }
+    return AIOKafkaConsumer(**given)
 
 
 class GroupListener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no type stubs
