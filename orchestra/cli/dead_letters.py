@@ -58,8 +58,8 @@ async def newest(transport: Transport, topic: str, most: int) -> list[Record]:
     Raises:
         TopicError: there is no such topic.
     """
-    from orchestra.cli.tail import read_newest
     from orchestra.transport.port import Partition
+    from orchestra.transport.tail import read_newest
 
     state = (await transport.topics.describe([topic])).get(topic)
     if state is None:

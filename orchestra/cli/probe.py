@@ -10,12 +10,12 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestra.cli.tail import read_newest
 from orchestra.clock import Clock
 from orchestra.errors import FencedError, OrchestraError, TransportError
 from orchestra.ids import new_id
 from orchestra.settings import Settings
 from orchestra.transport.port import FencedLog, Outgoing, Partition, TopicSpec, Transport, partition_for
+from orchestra.transport.tail import read_newest
 
 _PARTITIONS = 6
 _KEYS = 60

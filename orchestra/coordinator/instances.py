@@ -26,9 +26,8 @@ from orchestra.coordinator.record import (
 from orchestra.errors import DecodeError, TopicError
 from orchestra.flows.decision import Status, StepView, split_instance_id
 from orchestra.transport.port import Partition, Record, Transport, partition_for
+from orchestra.transport.tail import read_all
 
-_BATCH = 1000
-_QUIET_SECONDS = 3.0
 _FINAL = frozenset(status.value for status in Status if status.is_final)
 
 
@@ -136,7 +135,7 @@ async def read_history(transport: Transport, names: Names, instance: str) -> lis
     """
     shard = partition_for(instance.encode(), await _shards(transport, names))
     entries: dict[tuple[datetime, int], dict[str, Any]] = {}
-    for record in await _records(transport, Partition(names.journal, shard)):
+    for record in await read_all(transport, Partition(names.journal, shard)):
         if record.key == instance.encode() and record.value is not None:
             entry = from_json(record.value)
             entries[datetime.fromisoformat(entry["at"]), entry["version"]] = entry
@@ -222,7 +221,7 @@ class _Fold(NamedTuple):
 async def _fold(transport: Transport, partition: Partition) -> _Fold:
     newest: dict[str, Record] = {}
     emitted = -1
-    for record in await _records(transport, partition):
+    for record in await read_all(transport, partition):
         key = (record.key or b"").decode()
         newest.pop(key, None)
         if record.value is None or (key.startswith(RESERVED) and key != POSITION):
@@ -231,21 +230,3 @@ async def _fold(transport: Transport, partition: Partition) -> _Fold:
         if key != POSITION:
             newest[key] = record
     return _Fold(newest, emitted)
-
-
-async def _records(transport: Transport, partition: Partition) -> list[Record]:
-    """Everything that stands in a partition now."""
-    start, end = (await transport.topics.bounds([partition]))[partition]
-    found: list[Record] = []
-    if start == end:
-        return found
-    reader = await transport.reader(partition, offset=start)
-    try:
-        while not found or found[-1].offset < end - 1:
-            batch = await reader.fetch(max_records=_BATCH, timeout=_QUIET_SECONDS)
-            if not batch:
-                break  # the last offsets may hold nothing any more: compaction
-            found += batch
-    finally:
-        await reader.aclose()
-    return found
