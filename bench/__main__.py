@@ -37,7 +37,7 @@ MEASUREMENTS: dict[str, Measurement] = {
 
 def main() -> int:
     arguments = _arguments()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 130)
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader for a moment
     machine = hardware()
     folder = Path(tempfile.mkdtemp(prefix="orchestra-bench-"))
