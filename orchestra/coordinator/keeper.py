@@ -37,6 +37,9 @@ _log = logging.getLogger(__name__)
 
 _ALARMS = (FenceBreachedError, OffsetLostError, TopicError)
 _LONGEST_WAIT = 15.0
+_GOOD_FOR = 30.0
+"""A shard that was open for so many seconds does not fail "again"."""
+_TOO_OFTEN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Keeper:
         self._idle.set()
         self._must_prove_membership = False
         self._failures = 0
+        self._opened_at = 0.0
         self._fetches = fetches
 
     # ---- from outside
@@ -145,7 +149,6 @@ class Keeper:
         if not self._assigned.is_set():
             return
         self._open_gate(self.owner)
-        self._failures = 0
         await self.owner.run()
 
     async def _prove_membership(self) -> None:
@@ -174,6 +177,9 @@ class Keeper:
             await acquired.log.aclose()
             raise
         plan.means.counters.acquired += 1
+        restored = acquired.restored
+        found = f"{len(restored.records)} instances, read up to {restored.position}"
+        _log.info("shard %d is taken: claim %d, %s", self.number, restored.claim, found)
         shard = Shard(self._rules(), plan.limits, acquired.restored, plan.means.clock.now())
         if versions is not None:
             shard.tell_versions(to_json(versions))
@@ -211,6 +217,7 @@ class Keeper:
     # ---- the gate
 
     def _open_gate(self, owner: Owner) -> None:
+        self._opened_at = self._plan.means.clock.elapsed()
         self._seek(owner)
         self.is_open = True
         self._consumer.resume([self._inbox])
@@ -228,18 +235,22 @@ class Keeper:
 
     async def _fail(self, error: TransportError) -> None:
         await self._drop()
+        if self._plan.means.clock.elapsed() - self._opened_at > _GOOD_FOR:
+            self._failures = 0
         self._failures += 1
         self._plan.means.counters.lost += 1
         self._must_prove_membership = True
         if isinstance(error, _ALARMS):
             self.stopped = error
             _log.critical("shard %d is stopped, and somebody must look: %s", self.number, error)
-            await self._alert(error)
+            await self._alert("shard.stopped", error)
         elif isinstance(error, CommitFailedError):
             self._assigned.clear()  # out of the group: wait for the next assignment
         else:
             level = logging.INFO if isinstance(error, FencedError | LeaseLapsedError) else logging.WARNING
             _log.log(level, "shard %d is given up, and taken anew if it is still ours: %s", self.number, error)
+            if self._failures == _TOO_OFTEN:
+                await self._alert("shard.failing", error)
 
     async def _drop(self) -> None:
         owner, self.owner = self.owner, None
@@ -252,8 +263,8 @@ class Keeper:
         longest = min(0.2 * 2 ** min(self._failures, 8), _LONGEST_WAIT)
         await self._plan.means.clock.sleep(longest * (0.5 + self._plan.jitter() / 2))
 
-    async def _alert(self, error: TransportError) -> None:
-        message = self._journal.shard_alert("shard.stopped", f"{error.code}: {error}", self._plan.means.clock.now())
+    async def _alert(self, code: str, error: TransportError) -> None:
+        message = self._journal.shard_alert(code, f"{error.code}: {error}", self._plan.means.clock.now())
         try:
             await self._plan.means.publisher.publish(
                 [Outgoing(message.topic, message.key, message.value, message.headers)]

@@ -7,8 +7,15 @@ import asyncio
 import pytest
 
 from orchestra.coordinator.record import decode_instance
-from orchestra.errors import DefinitionError, FenceBreachedError, OffsetLostError, OutcomeUnknownError, TopicError
-from orchestra.transport.memory import Fate
+from orchestra.errors import (
+    DefinitionError,
+    FenceBreachedError,
+    OffsetLostError,
+    OutcomeUnknownError,
+    RecordTooLargeError,
+    TopicError,
+)
+from orchestra.transport.memory import Fate, Write
 from orchestra.transport.port import Outgoing, Partition, Record
 from tests.unit.coordinator.harness import NAMES, Process, World, always, reply_to, world
 from tests.unit.coordinator.tiny_flow import COMMANDS, DONE, TinyFlow, outcome_record
@@ -182,6 +189,28 @@ async def test_an_append_that_fails_is_settled_by_a_new_claim() -> None:
         await w.until(lambda: w.statuses()["completed"] == 1, 200)
         assert process.runtime.statistics()["owners"]["acquired"] == 2
         assert forks_of(w) == []
+
+
+async def test_a_shard_that_fails_again_and_again_waits_longer_and_tells_somebody() -> None:
+    async with world() as w:
+        process = await w.process()
+        await w.until(lambda: open_shards(process) == 1)
+        refused = RecordTooLargeError("the topic takes less")
+        allowed: list[bool] = []
+
+        def rule(write: Write) -> Fate | None:
+            hit = write.partition.topic == NAMES.state and write.key == b"tiny/o1" and not allowed
+            return Fate(error=refused) if hit else None
+
+        w.cluster.rules.append(rule)
+
+        await w.place("o1")
+        await w.until(lambda: w.alerts() == ["shard.failing"], 200)
+        await asyncio.sleep(120)
+
+        assert process.runtime.statistics()["owners"]["acquired"] < 25
+        allowed.append(True)  # somebody has mended the topic
+        await w.until(lambda: "tiny/o1" in w.completed())
 
 
 async def test_an_append_whose_acknowledgement_is_lost_counts_once() -> None:
