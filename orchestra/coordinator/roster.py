@@ -172,7 +172,9 @@ class Roster:
 
 def started(timer: Timer, now: datetime) -> Timer:
     """The timer, running from ``now`` if it was not running yet."""
-    return timer if timer.due is not None else replace(timer, due=now + timedelta(seconds=timer.delay))
+    if timer.due is not None:
+        return timer
+    return Timer(timer.name, timer.generation, now + timedelta(seconds=timer.delay), timer.after, timer.delay)
 
 
 def without(fired: tuple[str, int], timers: tuple[Timer, ...]) -> tuple[Timer, ...]:
