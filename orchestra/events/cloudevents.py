@@ -54,7 +54,7 @@ _HEADER_OF = {name: f"ce_{name}" for name in _USUAL_EXTENSIONS}
 
 _STRUCTURED = "application/cloudevents"
 _STRUCTURED_JSON = "application/cloudevents+json"
-_STRUCTURED_HEADER = (_CONTENT_TYPE, b"application/cloudevents+json; charset=UTF-8")
+STRUCTURED_HEADER = (_CONTENT_TYPE, b"application/cloudevents+json; charset=UTF-8")
 _CONTROLS = bytes(range(32)) + b"\x7f"
 
 
@@ -98,7 +98,7 @@ def encode(envelope: Envelope, mode: Mode = "binary") -> tuple[list[tuple[str, b
     names, texts = _header_texts(envelope)
     raw = _encoded(names, texts)
     if mode == "structured":
-        return [_STRUCTURED_HEADER], json_format.write(envelope)
+        return [STRUCTURED_HEADER], json_format.write(envelope)
     if envelope.datacontenttype is not None and _is_structured(envelope.datacontenttype):
         raise EncodeError(f"datacontenttype: {envelope.datacontenttype[:64]!r} would announce a structured record")
     return list(zip(names, raw, strict=True)), envelope.data

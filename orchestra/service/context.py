@@ -12,11 +12,14 @@ from orchestra.clock import Clock
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Command, Event, Message, spec_of
+from orchestra.events.sdk import from_sdk, is_sdk_event, to_sdk
 from orchestra.ids import derived_id
-from orchestra.service.outcome import Emitted, emitted
+from orchestra.service.outcome import Emitted, emitted, emitted_whole
 from orchestra.transport.port import Record
 
 if TYPE_CHECKING:
+    from cloudevents.core.v1.event import CloudEvent
+
     from orchestra.service.effect import Effect, EventEffect, Handling, Types
     from orchestra.service.ledger import Session
 
@@ -113,20 +116,45 @@ class Context:
             },
         )
 
-    def publish(self, message: Message) -> None:
+    def cloud_event(self) -> CloudEvent:
+        """The event as the ``CloudEvent`` of the cloudevents SDK, for code that speaks it.
+
+        Raises:
+            EncodeError: the SDK does not take it.
+            DecodeError: the data is announced as JSON and is not.
+            ModuleNotFoundError: the SDK is not installed: pip install 'orchestra[sdk]'.
+        """
+        return to_sdk(self.event)
+
+    @overload
+    def publish(self, message: Message) -> None: ...
+    @overload
+    def publish(self, message: CloudEvent, *, topic: str, key: str | None = None) -> None: ...
+    def publish(self, message: Any, *, topic: str | None = None, key: str | None = None) -> None:
         """Emit an event or a command, to its class's topic, once the handler has returned well.
 
         Within an effect it is stored with it and sent again on a repeat; after the effect's end it is too late.
 
+        Args:
+            message: an event or command; or a ``CloudEvent`` of the cloudevents SDK, which travels in structured mode
+                with the id, source and attributes that it has. Give it an id that is the same on every try.
+            topic: where an SDK's event goes, as declared names go; not for messages, whose class says it.
+            key: the record key of an SDK's event.
+
         Raises:
-            DefinitionError: the class has no topic, or the effect has ended.
+            DefinitionError: no topic is known, or the effect has ended.
             EncodeError: the message has no JSON form.
         """
+        if self._handling is not None and self._handling.settled is not None:
+            raise DefinitionError("ctx.publish(): the effect has ended, so a crash could lose this; publish within it")
+        if is_sdk_event(message):
+            if topic is None:
+                raise DefinitionError("ctx.publish(CloudEvent): nobody knows where it goes; give topic='...'")
+            self.messages.append(emitted_whole(from_sdk(message), topic, key))
+            return
         if spec_of(type(message)).topic is None:
             name = type(message).__qualname__
             raise DefinitionError(f"ctx.publish({name}): {name} has no topic; give the class topic='...'")
-        if self._handling is not None and self._handling.settled is not None:
-            raise DefinitionError("ctx.publish(): the effect has ended, so a crash could lose this; publish within it")
         self.messages.append(emitted(message))
 
     def now(self) -> datetime:

@@ -179,11 +179,12 @@ def _millis(moment: datetime) -> int:
 
 def _plain(message: Emitted) -> list[str | None]:
     key = None if message.key is None else message.key.decode()
-    return [message.type, message.topic, key, message.data.decode()]
+    whole = ["whole"] if message.is_whole else []
+    return [message.type, message.topic, key, message.data.decode(), *whole]
 
 
 def _message(plain: list[str | None]) -> Emitted:
-    type_, topic, key, data = plain
+    type_, topic, key, data, *whole = plain
     assert type_ is not None
     assert data is not None
-    return Emitted(type_, topic, None if key is None else key.encode(), data.encode())
+    return Emitted(type_, topic, None if key is None else key.encode(), data.encode(), is_whole=bool(whole))

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 from orchestra.events.attributes import JSON, Value, format_time
-from orchestra.events.cloudevents import encode
+from orchestra.events.cloudevents import STRUCTURED_HEADER, encode
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, StepFailed, StepRefused, encode_data, record_key, spec_of
 from orchestra.ids import derived_id
@@ -27,12 +27,14 @@ _COPIED = ("flowid", "effectid")
 @dataclass(frozen=True, slots=True)
 class Emitted:
     """A message that left a handler, in the form that the effect ledger keeps: what is sent again is the same, byte for
-    byte. ``topic`` is as declared; None for a reply that goes nowhere but to ``replyto``."""
+    byte. ``topic`` is as declared; None for a reply that goes nowhere but to ``replyto``. ``is_whole``: ``data`` is a
+    whole event in structured mode, which travels as it is, with its own id and source."""
 
     type: str
     topic: str | None
     key: bytes | None
     data: bytes
+    is_whole: bool = False
 
 
 def emitted(message: Message) -> Emitted:
@@ -43,6 +45,17 @@ def emitted(message: Message) -> Emitted:
     """
     spec = spec_of(type(message))
     return Emitted(spec.type, spec.topic, record_key(message), encode_data(message))
+
+
+def emitted_whole(event: Envelope, topic: str, key: str | None) -> Emitted:
+    """Somebody else's event in that form.
+
+    Raises:
+        EncodeError: an attribute cannot be put on the wire.
+    """
+    _, value = encode(event, "structured")
+    assert value is not None  # structured mode always has one
+    return Emitted(event.type, topic, None if key is None else key.encode(), value, is_whole=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +121,8 @@ def _own_answer(cause: Cause, event: Event, answer_id: str) -> list[Outgoing]:
 
 def _message(cause: Cause, message: Emitted, position: int, topics: Topics) -> Outgoing:
     assert message.topic is not None  # Context.publish and the return check saw to it
+    if message.is_whole:
+        return Outgoing(topics(message.topic), message.key, message.data, [STRUCTURED_HEADER])
     event_id = derived_id(cause.effect_id, cause.handler, position)
     return _record(cause, message, event_id, {}, topics(message.topic), message.key, None)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cloudevents.core.v1.event import CloudEvent
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -23,6 +24,7 @@ from orchestra.service.effect import action_of
 from orchestra.service.ledger import create_tables, effects, prune
 from orchestra.service.service import Service
 from orchestra.service.sqlite import sqlite_engine
+from orchestra.transport.port import TopicSpec
 from tests.unit.service.rig import (
     Placed,
     Release,
@@ -451,6 +453,27 @@ async def test_messages_emitted_within_an_effect_are_sent_again_on_a_repeat(shop
     assert sorted(event.value(Watched).order_id for event in events) == ["a", "a", "b", "b"]
     assert len({event.id for event in events}) == 2
     assert len({event.time_text for event in events}) == 1
+
+
+async def test_an_event_of_the_sdk_is_published_as_it_is_and_again_on_a_repeat(shop: Shop) -> None:
+    async def emit(command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Reserved | SoldOut:
+        asked = ctx.cloud_event()
+        mine = {"id": "mine-1", "source": "/elsewhere", "type": "partner.told.v1", "specversion": "1.0", "region": "eu"}
+        event = CloudEvent(mine | {"datacontenttype": "application/json"}, {"about": asked.get_data()["order_id"]})
+        ctx.publish(event, topic="partner.events", key="1")
+        reserved: Reserved = effect.done(Reserved(order_id="1"))
+        return reserved
+
+    shop.body = emit
+    shop.rig.cluster.create(TopicSpec("partner.events"))
+    async with shop.rig.running(shop.service) as process:
+        for _ in range(2):
+            await shop.rig.command(Reserve(order_id="1"))
+            await process.idle()
+
+    first, second = shop.rig.events("partner.events")
+    assert first == second
+    assert (first.id, first.source, first.get("region"), first.data) == ("mine-1", "/elsewhere", "eu", b'{"about":"1"}')
 
 
 async def test_publishing_after_the_end_of_the_effect_is_a_broken_contract(shop: Shop) -> None:
