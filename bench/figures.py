@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -32,6 +32,10 @@ class Figure:
         if self.target is None:
             return None
         return self.value <= self.target if self.better == "lower" else self.value >= self.target
+
+    def unjudged(self) -> Figure:
+        """The figure without its target: a short run says little about speed."""
+        return replace(self, target=None)
 
 
 def percentile(values: Sequence[float], part: float) -> float:

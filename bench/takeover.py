@@ -34,7 +34,7 @@ async def takeover(bench: Bench) -> list[Figure]:
             Figure(
                 "takeover: sagas lost", len(set(sent) - deployment.client.ended_at.keys()), "", 0, note=f"n={len(sent)}"
             ),
-            Figure("takeover: ends that came twice", deployment.client.repeats, ""),
+            Figure("takeover: ends sent again, under the same id", deployment.client.repeats, ""),
         ]
 
 
