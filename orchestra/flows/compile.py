@@ -38,7 +38,6 @@ def compile_flow(cls: type, *, name: object, version: object, saga: bool) -> Gra
         label=label,
         owner=cls,
         saga=saga,
-        start_label=start.label,
         starts={spec_of(event).type: event for event in start.events},
         nodes=in_order(label, [_compiled(label, member, node, nodes, saga) for member, node in _named(members)]),
         completed=completed,

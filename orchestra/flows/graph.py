@@ -117,7 +117,6 @@ class Graph:
     """The class, for messages to people."""
     owner: type
     saga: bool
-    start_label: str
     starts: Mapping[str, type[Event]]
     nodes: Mapping[str, GraphNode] = field(default_factory=dict[str, GraphNode])
     completed: EndPart | None = None

@@ -14,8 +14,6 @@ from orchestra.service.ledger import Entry, Session, State, find, forget, store,
 from orchestra.service.outcome import Emitted, emitted
 from orchestra.service.signals import Refused
 
-O_co = TypeVar("O_co", bound=Event, covariant=True)
-O_contra = TypeVar("O_contra", bound=Event, contravariant=True)
 O = TypeVar("O", bound=Event)  # noqa: E741
 
 Types = Mapping[str, type[Event]]

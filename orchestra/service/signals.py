@@ -16,9 +16,5 @@ class Refused(BaseException):
         self.reason: Literal["expired", "barred"] = reason
 
 
-class Abandoned(Exception):  # noqa: N818  a signal, no error
-    """This handling was given up while its handler ignored its cancellation: whatever it still says is not heard."""
-
-
 class GivenUp(Exception):  # noqa: N818  a signal, no error
     """The partition is being taken away: the record is left as it is, for whoever has the partition next."""

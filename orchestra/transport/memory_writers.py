@@ -11,12 +11,12 @@ from functools import partial
 from orchestra.errors import (
     ClosedError,
     FenceBreachedError,
-    FencedError,
     OutcomeUnknownError,
     TransportError,
     UnreachableError,
 )
 from orchestra.settings import Settings
+from orchestra.transport.acknowledgement import fail, refused_after, unknown_after
 from orchestra.transport.memory_cluster import Fate, MemoryCluster, Write
 from orchestra.transport.memory_line import Line, Valve
 from orchestra.transport.memory_log import Writer
@@ -79,7 +79,7 @@ class Pipe:
                 raise fate.error
             offset = self._cluster.append(sent.record, self._partition, writer) if fate.stored else -1
         except TransportError as error:
-            self._back.put(fate.reply_delay, partial(_fail, sent.future, error))
+            self._back.put(fate.reply_delay, partial(fail, sent.future, error))
             return
         if fate.acknowledged and fate.stored:
             self._back.put(fate.reply_delay, lambda: _succeed(sent.future, offset))
@@ -91,7 +91,7 @@ class Pipe:
         self._watch = None
         while self._pending and (self._pending[0].future.done() or self._pending[0].deadline <= loop.time()):
             sent = self._pending.popleft()
-            _fail(sent.future, self._lateness(sent))
+            fail(sent.future, self._lateness(sent))
         if self._pending:
             self._watch = loop.call_at(self._pending[0].deadline, self._expire)
 
@@ -107,7 +107,7 @@ class Pipe:
             self._watch.cancel()
             self._watch = None
         while self._pending:
-            _fail(self._pending.popleft().future, error())
+            fail(self._pending.popleft().future, error())
 
     async def wait_acknowledged(self) -> None:
         """Return when nothing is pending."""
@@ -146,7 +146,7 @@ class MemoryPublisher:
             self._cluster.log(partition)
         except TransportError as error:
             self._space.release()
-            _fail(result, error)
+            fail(result, error)
             return result
         stored = self._pipe(partition).send(record)
 
@@ -155,7 +155,7 @@ class MemoryPublisher:
             if stored.cancelled() or result.done():
                 return
             if error := stored.exception():
-                _fail(result, error)
+                fail(result, error)
             else:
                 result.set_result(Position(partition.topic, partition.number, stored.result()))
 
@@ -240,7 +240,7 @@ class MemoryFencedLog:
         await self._space.acquire()
         if self._failure is not None:
             self._space.release()
-            _fail(result, refused_after(self._failure))
+            fail(result, refused_after(self._failure))
             return result
         stored = self._pipe.send(Outgoing(self._partition.topic, key, value, headers, self._partition.number))
         stored.add_done_callback(lambda stored: self._settle(stored, result))
@@ -252,10 +252,10 @@ class MemoryFencedLog:
         if error is None and stored.result() <= self._last:
             error = FenceBreachedError(f"offset {stored.result()} was acknowledged after {self._last}")
         if self._failure is not None:
-            _fail(result, unknown_after(self._failure))
+            fail(result, unknown_after(self._failure))
         elif error is not None:
             self._die(error)
-            _fail(result, error)
+            fail(result, error)
         else:
             self._last = stored.result()
             _succeed(result, self._last)
@@ -274,26 +274,6 @@ class MemoryFencedLog:
             self._die(ClosedError("the process crashed"))
 
 
-def unknown_after(failure: Exception) -> TransportError:
-    """What an append gets that was under way when an earlier one failed."""
-    if isinstance(failure, FencedError | FenceBreachedError):
-        return type(failure)(str(failure))
-    return OutcomeUnknownError(f"under way when this log died: {failure}")
-
-
-def refused_after(failure: Exception) -> TransportError:
-    """What an append to a dead log gets: surely not stored."""
-    if isinstance(failure, FencedError | FenceBreachedError):
-        return type(failure)(str(failure))
-    return ClosedError(f"this log is dead: {failure}")
-
-
 def _succeed(future: asyncio.Future[int], offset: int) -> None:
     if not future.done():
         future.set_result(offset)
-
-
-def _fail(future: asyncio.Future[int] | asyncio.Future[Position], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # whoever does not wait for it has chosen not to know: no warning at garbage collection

@@ -15,11 +15,10 @@ import aiokafka.errors as kafka_errors
 from orchestra.errors import (
     ClosedError,
     FenceBreachedError,
-    FencedError,
     OutcomeUnknownError,
-    TransportError,
     UnreachableError,
 )
+from orchestra.transport.acknowledgement import fail, refused_after, unknown_after
 from orchestra.transport.kafka.batch import Batch, Waiting, next_sequence, produce_request, take_batch, verdicts
 from orchestra.transport.kafka.failures import (
     DUPLICATE_SEQUENCE,
@@ -76,7 +75,7 @@ class KafkaFencedLog:
             await self._room.wait()
         future: asyncio.Future[int] = loop.create_future()
         if self._failure is not None:
-            _fail(future, _refused_after(self._failure))
+            fail(future, refused_after(self._failure))
             return future
         record = Outgoing(self._partition.topic, key, value, headers, self._partition.number)
         size = len(key) + len(value or b"")
@@ -171,7 +170,7 @@ class KafkaFencedLog:
         self._room.set()
         culprit = None if isinstance(error, ClosedError) or batch is None else batch.records[0]
         for each in under_way:
-            _fail(each.future, error if each is culprit else _unknown_after(error))
+            fail(each.future, error if each is culprit else unknown_after(error))
 
     async def aclose(self) -> None:
         if self._failure is None:
@@ -179,26 +178,6 @@ class KafkaFencedLog:
         self._task.cancel()
         await asyncio.wait({self._task})
         self._die(self._failure, None)  # a task that never ran has told nobody
-
-
-def _unknown_after(error: Exception) -> TransportError:
-    """What an append gets that was under way when an earlier one failed."""
-    if isinstance(error, FencedError | FenceBreachedError):
-        return type(error)(str(error))
-    return OutcomeUnknownError(f"under way when this log died: {error}")
-
-
-def _refused_after(error: Exception) -> TransportError:
-    """What an append to a dead log gets: surely not stored."""
-    if isinstance(error, FencedError | FenceBreachedError):
-        return type(error)(str(error))
-    return ClosedError(f"this log is dead: {error}")
-
-
-def _fail(future: asyncio.Future[int], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # whoever does not wait for it has chosen not to know: no warning at garbage collection
 
 
 async def open_fenced_log(

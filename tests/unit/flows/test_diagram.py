@@ -48,8 +48,6 @@ def test_a_flow_that_is_no_saga_has_no_compensated_end() -> None:
 def test_any_kind_of_node_is_drawn() -> None:
     nodes = {"wait": GraphNode(name="wait")}
     starts = {"trip.asked.v1": TripAsked}
-    graph = Graph(
-        name="g", version=1, label="G", owner=object, saga=False, start_label="ask", starts=starts, nodes=nodes
-    )
+    graph = Graph(name="g", version=1, label="G", owner=object, saga=False, starts=starts, nodes=nodes)
 
     assert 'step_wait["wait"]' in mermaid(graph)
