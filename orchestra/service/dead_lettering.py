@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from datetime import datetime
 
 from orchestra.clock import Clock
 from orchestra.errors import RecordTooLargeError, TopicError
 from orchestra.events.envelope import Envelope
-from orchestra.service.binding import Binding
 from orchestra.service.context import effect_id_of
 from orchestra.service.dead_letter import dead_letter, dead_letter_id, failure_of
 from orchestra.service.deployment import Deployment
 from orchestra.service.lanes import Worker
 from orchestra.service.outcome import Cause, failed
+from orchestra.service.progress import Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.retry import Reason
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Tries:
-    """How it stands with one handling."""
-
-    attempt: int = 1
-    waits: int = 0
-    first_failure: datetime | None = None
-    last_error: Exception | None = None
 
 
 class DeadLettering:
@@ -49,21 +37,19 @@ class DeadLettering:
         error: Exception,
         reason: Reason,
         event: Envelope | None = None,
-        binding: Binding | None = None,
         tries: Tries | None = None,
     ) -> None:
         """Return once the dead letter is stored, and whoever waits for an answer is told of it.
 
         Args:
             event: where the record could be decoded.
-            binding: the handler that failed, where one was chosen.
-            tries: where some were made.
+            tries: of the handler that failed, where one was chosen.
 
         Raises:
             GivenUp: the partition is being taken away meanwhile.
         """
         here, now = self._here, self._clock.now()
-        name = binding.name if binding else ""
+        name = tries.binding.name if tries else ""
         first, attempts = (tries.first_failure or now, tries.attempt) if tries else (now, 0)
         failure = failure_of(error, reason, handler=name, attempts=attempts, first=first, last=now)
         letter = dead_letter(record, failure, topic=here.dead_letters, group=here.group, version=here.version)
@@ -71,7 +57,7 @@ class DeadLettering:
         self._statistics.dead_letters += 1
         letter_id = dead_letter_id(record, here.group)
         _log.error("dead letter %s: %s: %s: %s", letter_id, reason, failure.error_class, failure.message)
-        is_command = binding.is_command if binding else record.topic in here.own_topics
+        is_command = tries.binding.is_command if tries else record.topic in here.own_topics
         if event is None or not is_command or worker.is_lost:
             return
         cause = Cause(event, effect_id_of(event, name, is_command=True), name, here.source, now)

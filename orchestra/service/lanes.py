@@ -15,8 +15,11 @@ it: a task 2.3, a timeout object 4.1, a log line 6.3, an exit stack 0.9. That is
 deadlines share one timer (``deadline.py``). Because workers go on from record to record, a context variable that a
 handler sets and does not reset is seen by later handlers.
 
+A record that has to wait (for its next try, for a dependency) is *parked*: its lane leaves the worker, with how far it
+has come, and is ready again when the time is there. So what waits costs no worker, and keeps nobody but its own key.
+
 What is awaited, and what may come in between: only the handling itself. Everything else here runs in one step of the
-loop, so a lane is in exactly one place: in ``_ready``, or at one worker.
+loop, so a lane is in exactly one place: in ``_ready``, parked, or at one worker.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from heapq import heappop, heappush
+from itertools import count
+from typing import Protocol
 
 from orchestra.service.offsets import Place, Tracker
 from orchestra.service.signals import GivenUp
@@ -41,6 +47,7 @@ class Share:
         "is_draining",
         "is_paused",
         "lanes",
+        "parked",
         "partition",
         "queued",
         "tracker",
@@ -58,22 +65,42 @@ class Share:
         """Nothing new is begun."""
         self.drained = asyncio.Event()
         """Draining, and nothing is being handled."""
+        self.parked: set[Lane] = set()
+        """Lanes whose oldest record waits, without a worker."""
         self.is_paused = False
         self.committed: Committed | None = None
         """What was committed last."""
 
 
-class Lane:
-    """The records of one key that are not done, oldest first."""
+class Waiting(Protocol):
+    """How far a record has come that has to wait, as the handling said it; only the handling reads the rest of it."""
 
-    __slots__ = ("abandoned", "key", "records", "share")
+    @property
+    def until(self) -> float:
+        """When to go on, in the loop's time."""
+        ...
+
+    @property
+    def why(self) -> str:
+        """What it waits for, for people."""
+        ...
+
+
+class Lane:
+    """The records of one key that are not done, oldest first. ``progress``, ``abandoned``: of the oldest."""
+
+    __slots__ = ("abandoned", "key", "progress", "records", "share", "until")
 
     def __init__(self, share: Share, key: bytes | None, record: Record) -> None:
         self.share = share
         self.key = key
         self.records = deque((record,))
+        self.progress: Waiting | None = None
+        """How far it has come; None: not begun."""
         self.abandoned: str | None = None
-        """The handler of the oldest record that ignored its cancellation."""
+        """The handler that ignored its cancellation, and was given up with it."""
+        self.until: float | None = None
+        """When a parked lane goes on, in the loop's time; None: it is not parked."""
 
 
 class Worker:
@@ -90,14 +117,14 @@ class Worker:
         """When the attempt under way is to be cancelled, or has been and is to be given up."""
         self.is_timed_out = False
         self.is_waiting = False
-        """Between two tries, or until a dependency is back: not worth waiting for when partitions are taken away."""
+        """Until the brokers are back: not worth waiting for when partitions are taken away."""
         self.is_lost = False
         """Given up: the lane has gone to somebody else."""
 
 
-Handle = Callable[[Record, "Worker", str | None], Awaitable[None]]
-"""Handles one record until it may count as done. The text names the handler that was abandoned with this record, if one
-was. Raises CancelledError and GivenUp; anything else is a mistake of ours, and ends the service."""
+Handle = Callable[[Record, "Worker", Lane], Awaitable[Waiting | None]]
+"""Handles the oldest record of a lane. None: it may count as done. Else it waits, and is handled again later, from
+where it is. Raises CancelledError and GivenUp; anything else is a mistake of ours, and ends the service."""
 
 
 class Lanes:
@@ -109,11 +136,14 @@ class Lanes:
     """
 
     def __init__(self, *, limit: int, on_done: Callable[[], None]) -> None:
-        self.handle: Handle | None = None
+        self.handle: Handle
         """What a worker does with a record; set before the first comes."""
         self._limit = limit
         self._on_done = on_done
         self._ready: deque[Lane] = deque()
+        self._parked: list[tuple[float, int, Lane]] = []  # a heap
+        self._order = count()
+        self._alarm: asyncio.TimerHandle | None = None
         self._idle: list[asyncio.Future[None]] = []
         self._is_calling = False
         self.failure: BaseException | None = None
@@ -170,21 +200,40 @@ class Lanes:
         try:
             self._is_calling = False
             while True:
-                while self._ready:
-                    lane = self._ready.popleft()
-                    if self._ready and not self._is_calling:
-                        self._call_worker()
-                    await self._serve(worker, lane)
+                while (lane := self._next()) is not None:
+                    worker.lane = lane
+                    lane.share.busy += 1
+                    record = lane.records[0]
+                    try:
+                        waiting = await self.handle(record, worker, lane)
+                    except GivenUp:
+                        self._give_back(worker)
+                    else:
+                        self._finish(worker, lane, record, waiting)
                     if worker.is_lost:
                         return
                 await self._rest()
         except Exception as error:
             self.failure = error
         finally:
+            self._give_back(worker)
             self.workers.discard(worker)
             self.lost.discard(worker)
             if self._ready and not self._is_calling:
                 self._call_worker()
+
+    def _next(self) -> Lane | None:
+        """The lane that has waited longest; one more worker is called where there are others."""
+        ready = self._ready
+        while ready:
+            lane = ready.popleft()
+            if lane.share.is_draining:
+                self._drop(lane)
+                continue
+            if ready and not self._is_calling:
+                self._call_worker()
+            return lane
+        return None
 
     async def _rest(self) -> None:
         called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -197,28 +246,31 @@ class Lanes:
             else:
                 self._is_calling = False
 
-    async def _serve(self, worker: Worker, lane: Lane) -> None:
-        share = lane.share
-        if share.is_draining:
-            self._drop(lane)
+    def _finish(self, worker: Worker, lane: Lane, record: Record, waiting: Waiting | None) -> None:
+        """The handling has ended: the record is done, or waits."""
+        if worker.is_lost:
             return
-        record = lane.records[0]
-        assert self.handle is not None
-        worker.lane = lane
-        share.busy += 1
-        try:
-            await self.handle(record, worker, lane.abandoned)
-        except BaseException as error:
-            if not worker.is_lost:  # the record stays incomplete, and will be read again
-                self._leave(worker, share)
-                self._drop(lane)
-            if isinstance(error, GivenUp):
-                return
-            raise
-        if not worker.is_lost:
-            self._leave(worker, share)
-            lane.abandoned = None
-            self._complete(lane, record)
+        self._leave(worker, lane.share)
+        if waiting is not None:
+            self._park(lane, waiting)
+            return
+        share, records = lane.share, lane.records
+        records.popleft()
+        self._release(share, record)
+        share.tracker.done(record.offset)
+        self._on_done()
+        if records:
+            lane.progress = lane.abandoned = None
+            self._ready.append(lane)  # behind the others, so that a busy key does not keep a worker to itself
+        elif lane.key is not None:
+            del share.lanes[lane.key]
+
+    def _give_back(self, worker: Worker) -> None:
+        """The record stays incomplete, and will be read again."""
+        lane = worker.lane
+        if lane is not None and not worker.is_lost:
+            self._leave(worker, lane.share)
+            self._drop(lane)
 
     def _leave(self, worker: Worker, share: Share) -> None:
         worker.lane = None
@@ -226,23 +278,13 @@ class Lanes:
         if share.is_draining and not share.busy:
             share.drained.set()
 
-    def _complete(self, lane: Lane, record: Record) -> None:
-        share, records = lane.share, lane.records
-        records.popleft()
-        self._release(share, record)
-        share.tracker.done(record.offset)
-        self._on_done()
-        if records:
-            self._ready.append(lane)  # behind the others, so that a busy key does not keep a worker to itself
-        elif lane.key is not None:
-            del share.lanes[lane.key]
-
     def _drop(self, lane: Lane) -> None:
         """Forget a lane: its records are not done, and whoever has the partition next reads them again."""
         share = lane.share
         for record in lane.records:
             self._release(share, record)
         lane.records.clear()
+        lane.until = None
         if lane.key is not None:
             share.lanes.pop(lane.key, None)
 
@@ -255,6 +297,41 @@ class Lanes:
             records, size = self._room_below
             if self.queued < records and self.queued_bytes < size:
                 self._room.set_result(None)
+
+    # ---- lanes that wait
+
+    def _park(self, lane: Lane, waiting: Waiting) -> None:
+        """Put a lane aside until its oldest record may go on. It costs no worker, and no task."""
+        share = lane.share
+        if share.is_draining:
+            self._drop(lane)
+            return
+        lane.progress = waiting
+        lane.until = until = waiting.until
+        share.parked.add(lane)
+        heappush(self._parked, (until, next(self._order), lane))
+        if self._alarm is None or until < self._alarm.when():
+            self._set_alarm(until)
+
+    def _set_alarm(self, when: float) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        now = asyncio.get_running_loop().time()
+        parked = self._parked
+        while parked and (parked[0][0] <= now or parked[0][2].until != parked[0][0]):  # due, or there no more
+            until, _, lane = heappop(parked)
+            if lane.until == until:
+                lane.until = None
+                lane.share.parked.discard(lane)
+                self._ready.append(lane)
+        if parked:
+            self._set_alarm(parked[0][0])
+        if self._ready and not self._is_calling:
+            self._call_worker()
 
     def abandon(self, worker: Worker) -> None:
         """Give up a worker whose handler ignores its cancellation. Its lane goes on with another, which is told."""
@@ -275,6 +352,9 @@ class Lanes:
         """Begin nothing more of these shares, and end what only waits. Each one's ``drained`` is set in the end."""
         for share in shares:
             share.is_draining = True
+            for lane in share.parked:
+                self._drop(lane)
+            share.parked.clear()
             if not share.busy:
                 share.drained.set()
         self.cancel(shares, only_waiting=True)
@@ -288,6 +368,9 @@ class Lanes:
 
     async def aclose(self, grace: float) -> None:
         """End all workers; those that ignore it for ``grace`` seconds are left behind."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
         tasks = {worker.task for worker in (*self.workers, *self.lost) if worker.task is not None}
         for task in tasks:
             task.cancel()

@@ -8,9 +8,11 @@ A worker that was given up says nothing any more: hence the checks of ``is_lost`
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import cast
 
 from orchestra.clock import Clock
 from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
@@ -19,14 +21,15 @@ from orchestra.events.envelope import Envelope
 from orchestra.ids import Jitter
 from orchestra.service.binding import Binding
 from orchestra.service.context import Context
-from orchestra.service.dead_lettering import DeadLettering, Tries
+from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
-from orchestra.service.lanes import Worker
+from orchestra.service.lanes import Lane, Worker
 from orchestra.service.outcome import Cause, Result, records, refused
+from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
-from orchestra.service.retry import Course, Reason, TimedOutError, course_of
-from orchestra.service.signals import Refused
+from orchestra.service.retry import Course, Reason, TimedOutError, course_of, waiting_delay
+from orchestra.service.signals import GivenUp, Refused
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Outgoing, Record
 
@@ -55,58 +58,104 @@ class Processor:
         self._jitter = jitter
         self._statistics = statistics
 
-    async def handle(self, record: Record, worker: Worker, abandoned: str | None) -> None:
-        """Return when the record may count as done. ``abandoned``: the handler that was given up with it.
+    async def handle(self, record: Record, worker: Worker, lane: Lane) -> Progress | None:
+        """One pass. None: the record may count as done. Else it waits, and comes again with its progress.
 
         Raises:
             GivenUp: the partition is being taken away; the record stays as it is.
         """
+        if lane.progress is not None or lane.abandoned is not None:
+            return await self._go_on(record, worker, lane)
         try:
             event = decode(record.headers, record.value)
         except DecodeError as error:
             await self._dead_lettering.bury(record, worker, error, Reason.DECODE)
-            return
-        for binding in self._routes.get(event.type, ()):
-            if abandoned is None:
-                await self._run(binding, event, record, worker)
+            return None
+        bindings = self._routes.get(event.type)
+        if bindings is None:
+            await self._pass_by(event, record, worker)
+            return None
+        if len(bindings) > 1:
+            progress = lane.progress = Progress(event, bindings)
+            return await self._run(progress, record, worker)
+        try:  # nearly always: one handler, which does it at the first try
+            out = await self._attempt(bindings[0], event, record, worker)
+        except Exception as error:
+            if worker.is_lost:
+                return None
+            progress = Progress(event, bindings)
+            await self._after_failure(error, progress, progress.left[0], record, worker)
+            return self._end(progress)
+        if out and not worker.is_lost:
+            await self._publish(out, event, Tries(bindings[0]), record, worker)
+        self._statistics.handled += 1
+        return None
+
+    async def _go_on(self, record: Record, worker: Worker, lane: Lane) -> Progress | None:
+        """A record that was begun before."""
+        progress = cast("Progress | None", lane.progress)
+        if progress is None:
+            event = decode(record.headers, record.value)
+            progress = Progress(event, self._routes[event.type])
+        if (name := lane.abandoned) is not None:
+            lane.progress, lane.abandoned = progress, None
+            tries = next(tries for tries in progress.left if tries.binding.name == name)
+            stuck = TimedOutError(f"{name} did not stop when it was cancelled, and was given up")
+            await self._dead_lettering.bury(record, worker, stuck, Reason.TIMEOUT, progress.event, tries)
+            progress.left.remove(tries)
+        return await self._run(progress, record, worker)
+
+    async def _run(self, progress: Progress, record: Record, worker: Worker) -> Progress | None:
+        """One try for each handler that is left and need not wait any longer. None waits for another."""
+        now = asyncio.get_running_loop().time()
+        for tries in tuple(progress.left):
+            if tries.due > now:
+                continue
+            try:
+                out = await self._attempt(tries.binding, progress.event, record, worker, tries)
+            except Exception as error:
                 if worker.is_lost:
-                    return
-            elif binding.name == abandoned:  # those before it are done, those after it are not
-                abandoned = None
-                stuck = TimedOutError(f"{binding.name} did not stop when it was cancelled, and was given up")
-                await self._dead_lettering.bury(record, worker, stuck, Reason.TIMEOUT, event, binding)
-        if event.type in self._routes:
-            self._statistics.handled += 1
-        elif record.topic in self._here.own_topics:
+                    return None
+                await self._after_failure(error, progress, tries, record, worker)
+            else:
+                if out and not worker.is_lost:
+                    await self._publish(out, progress.event, tries, record, worker)
+                if worker.is_lost:
+                    return None
+                progress.left.remove(tries)
+        return self._end(progress)
+
+    def _end(self, progress: Progress) -> Progress | None:
+        if progress.settle():
+            return progress
+        self._statistics.handled += 1
+        return None
+
+    async def _pass_by(self, event: Envelope, record: Record, worker: Worker) -> None:
+        """An event that no handler here is for."""
+        if record.topic in self._here.own_topics:
             unknown = PermanentError(f"{self._here.group} has no handler for {event.type!r}")
             await self._dead_lettering.bury(record, worker, unknown, Reason.UNKNOWN_TYPE, event)
         else:
             self._statistics.skipped += 1
 
-    async def _run(self, binding: Binding, event: Envelope, record: Record, worker: Worker) -> None:
-        """One handler, with all its tries."""
-        worker.handler = binding.name
-        tries = Tries()
-        while True:
-            try:
-                out = await self._attempt(binding, event, record, worker, tries)
-                break
-            except Exception as error:
-                if worker.is_lost or not await self._goes_on(error, binding, event, record, worker, tries):
-                    return
-        if out and not worker.is_lost:
-            try:
-                await self._publishing.send(out, worker, foreign=event.get("replyto"))
-            except (RecordTooLargeError, TopicError) as error:
-                await self._dead_lettering.bury(record, worker, error, Reason.UNDELIVERABLE, event, binding, tries)
+    async def _publish(
+        self, out: Sequence[Outgoing], event: Envelope, tries: Tries, record: Record, worker: Worker
+    ) -> None:
+        try:
+            await self._publishing.send(out, worker, foreign=event.get("replyto"))
+        except (RecordTooLargeError, TopicError) as error:
+            await self._dead_lettering.bury(record, worker, error, Reason.UNDELIVERABLE, event, tries)
 
     async def _attempt(
-        self, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: Tries
-    ) -> list[Outgoing]:
+        self, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: Tries | None = None
+    ) -> Sequence[Outgoing]:
         """One try: what to publish for it."""
+        worker.handler = binding.name
         message = event.value(binding.message)
         here = self._here
-        context = Context(event, record, binding.name, binding.is_command, here.types, self._clock, tries.attempt)
+        attempt = 1 if tries is None else tries.attempt
+        context = Context(event, record, binding.name, binding.is_command, here.types, self._clock, attempt)
         try:
             if binding.is_command and "expirytime" in event.extensions and self._is_expired(event):
                 return await self._expired(binding, context, tries)
@@ -115,7 +164,7 @@ class Processor:
             self._statistics.refused += 1
             return refused(self._cause(binding.name, context), refusal.reason)
         if returned is None and context.is_untouched and not binding.is_command:
-            return []
+            return ()
         result = binding.result(context, returned)
         return records(self._cause(binding.name, context, result.at), result, here.topic)
 
@@ -123,7 +172,7 @@ class Processor:
         expiry = event.moment("expirytime")
         return expiry is not None and self._clock.now() >= expiry
 
-    async def _expired(self, binding: Binding, context: Context, tries: Tries) -> list[Outgoing]:
+    async def _expired(self, binding: Binding, context: Context, tries: Tries | None) -> Sequence[Outgoing]:
         """A command that came too late: the stored outcome if there is one, else refused for ever. Without a ledger
         nobody knows whether an earlier delivery had its effect, so nothing is said."""
         entry = await binding.expire(context) if binding.uses_ledger else None
@@ -133,33 +182,40 @@ class Processor:
                 return refused(self._cause(binding.name, context), reason)
             result = Result(entry.outcome, entry.messages, entry.at)
             return records(self._cause(binding.name, context, entry.at), result, self._here.topic)
-        if tries.attempt > 1:
+        if tries is not None and tries.attempt > 1:
             raise PermanentError(f"expired before attempt {tries.attempt}") from tries.last_error
         self._statistics.dropped += 1
         _log.warning(
             "%s: dropped %r unanswered: it expired, and its handler has no ledger", binding.name, context.event
         )
-        return []
+        return ()
 
-    async def _goes_on(
-        self, error: Exception, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: Tries
-    ) -> bool:
-        """What follows from a failed try: True: try again, now. False: it became a dead letter."""
+    async def _after_failure(
+        self, error: Exception, progress: Progress, tries: Tries, record: Record, worker: Worker
+    ) -> None:
+        """A try failed: it waits for the next one, or it becomes a dead letter."""
+        if isinstance(error, GivenUp):
+            raise error
         course, reason = course_of(error)
         tries.last_error = error
         tries.first_failure = tries.first_failure or self._clock.now()
+        retry = tries.binding.handler.retry
         if course is Course.WAIT:
             tries.waits += 1
-            await self._publishing.wait(worker, tries.waits, error)
-            return True
-        retry = binding.handler.retry
-        if course is Course.TRY_AGAIN and retry.allows(tries.attempt + 1):
+            self._publishing.note_wait(tries.waits, error)
+            self._put_off(tries, waiting_delay(tries.waits, self._jitter()), f"waits for {type(error).__name__}")
+        elif course is Course.TRY_AGAIN and retry.allows(tries.attempt + 1):
             tries.attempt += 1
             self._statistics.retries += 1
-            await self._publishing.pause(worker, retry.delay(tries.attempt, self._jitter()))
-            return True
-        await self._dead_lettering.bury(record, worker, error, reason, event, binding, tries)
-        return False
+            self._put_off(tries, retry.delay(tries.attempt, self._jitter()), f"waits for try {tries.attempt}")
+        else:
+            await self._dead_lettering.bury(record, worker, error, reason, progress.event, tries)
+            progress.left.remove(tries)
+
+    @staticmethod
+    def _put_off(tries: Tries, seconds: float, why: str) -> None:
+        tries.due = asyncio.get_running_loop().time() + seconds
+        tries.why = why
 
     def _cause(self, handler: str, context: Context, at: datetime | None = None) -> Cause:
         return Cause(context.event, context.effect_id, handler, self._here.source, at or self._clock.now())

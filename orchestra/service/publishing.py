@@ -101,21 +101,17 @@ class Publishing:
         Raises:
             GivenUp: the partition is being taken away.
         """
-        self._statistics.waits += 1
-        if round_ == 1 or round_ % 20 == 0:
-            _log.warning("waiting (round %d) until this passes: %s: %s", round_, type(error).__name__, error)
-        await self.pause(worker, waiting_delay(round_, self._jitter()))
-
-    async def pause(self, worker: Worker, seconds: float) -> None:
-        """Sleep, ready to be given up.
-
-        Raises:
-            GivenUp: the partition is being taken away.
-        """
+        self.note_wait(round_, error)
         if worker.lane is None or worker.lane.share.is_draining:
             raise GivenUp
         worker.is_waiting = True
         try:
-            await self._clock.sleep(seconds)
+            await self._clock.sleep(waiting_delay(round_, self._jitter()))
         finally:
             worker.is_waiting = False
+
+    def note_wait(self, round_: int, error: BaseException) -> None:
+        """Count a wait for something that is down, and say so now and then."""
+        self._statistics.waits += 1
+        if round_ == 1 or round_ % 20 == 0:
+            _log.warning("waiting (round %d) until this passes: %s: %s", round_, type(error).__name__, error)

@@ -184,7 +184,53 @@ async def test_handlers_of_one_event_are_isolated_from_each_other() -> None:
     assert [letter["handler"] for letter in rig.letters()] == ["stock.one"]
 
 
+async def test_a_handler_that_waits_for_its_next_try_keeps_the_others_of_the_event_waiting_for_nothing() -> None:
+    service = Service("stock")
+    seen: list[tuple[str, float]] = []
+
+    @service.on(Placed, retry=Retry(attempts=2, first="20s", cap="20s"))
+    async def flaky(event: Placed, ctx: Context) -> None:
+        seen.append(("flaky", asyncio.get_running_loop().time()))
+        if ctx.attempt == 1:
+            raise TransientError("not yet")
+
+    @service.on(Placed)
+    async def other(event: Placed) -> None:
+        seen.append(("other", asyncio.get_running_loop().time()))
+
+    rig = Rig()
+    async with rig.running(service) as process:
+        await rig.send(Placed(order_id="1"))
+        await process.idle()
+
+    assert [name for name, _ in seen] == ["flaky", "other", "flaky"]
+    assert seen[1][1] - seen[0][1] < 0.1
+    assert seen[2][1] - seen[0][1] == pytest.approx(10)
+    assert rig.lag("shop.orders") == 0
+    assert process.runtime.statistics().handled == 1
+
+
 # ---- tries
+
+
+async def test_what_waits_for_its_next_try_needs_no_worker_and_keeps_only_its_own_key() -> None:
+    service = Service("stock", max_in_flight=1)
+    seen: list[str] = []
+
+    @service.on(Placed, retry=Retry(attempts=2, first="20s", cap="20s"))
+    async def flaky(event: Placed, ctx: Context) -> None:
+        if event.order_id == "1" and event.note == "first" and ctx.attempt == 1:
+            raise TransientError("not yet")
+        seen.append(event.order_id + event.note)
+
+    rig = Rig()
+    async with rig.running(service) as process:
+        await rig.send(
+            Placed(order_id="1", note="first"), Placed(order_id="1", note="second"), Placed(order_id="2", note="other")
+        )
+        await process.idle()
+
+    assert seen == ["2other", "1first", "1second"]
 
 
 async def test_transient_failure_is_tried_again_as_the_policy_says() -> None:

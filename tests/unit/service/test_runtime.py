@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from orchestra.errors import DefinitionError, OffsetLostError, TopicError, UnreachableError
+from orchestra.errors import DefinitionError, OffsetLostError, TopicError, TransientError, UnreachableError
+from orchestra.retry import Retry
 from orchestra.service.context import Context
 from orchestra.service.offsets import read_place
 from orchestra.service.runtime import ServiceRuntime
@@ -198,6 +199,29 @@ async def test_handling_that_waits_for_a_dependency_does_not_hold_up_a_rebalance
             await asyncio.sleep(10)
             assert rig.lag("shop.orders") == 0
     assert rig.letters() == []
+
+
+async def test_records_that_wait_for_their_next_try_are_left_to_the_next_owner_and_not_committed() -> None:
+    rig = Rig()
+    service = Service("stock")
+    tries: list[str] = []
+
+    @service.on(Placed, retry=Retry(attempts=2, first="1h", cap="1h"))
+    async def placed(event: Placed, ctx: Context) -> None:
+        tries.append(f"{event.order_id}/{ctx.attempt}")
+        if len(tries) <= 4:
+            raise TransientError("not yet")
+
+    async with rig.running(service) as process:
+        await rig.send(*orders(4))
+        await asyncio.sleep(5)
+        assert process.runtime.statistics().queued == 4
+    assert process.runtime.statistics().queued == 0
+    assert rig.lag("shop.orders") == 4
+    async with rig.running(service) as process:
+        await process.idle()
+    assert len(tries) == 8
+    assert rig.lag("shop.orders") == 0
 
 
 async def test_member_that_was_frozen_past_its_session_does_no_harm_when_it_wakes() -> None:
