@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
+import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from orchestra.errors import DefinitionError, TransientError
+from orchestra.clock import Clock
+from orchestra.errors import DefinitionError
 from orchestra.events.message import Event, Message, spec_of
-from orchestra.service.context import Context
-from orchestra.service.deadline import Deadlines
-from orchestra.service.handler import Handler
-from orchestra.service.lanes import Worker
+from orchestra.service.context import Context, Site
+from orchestra.service.handler import Function, Handler
 from orchestra.service.outcome import Result, emitted
 from orchestra.service.resources import Injection, Resource
-from orchestra.service.retry import TimedOutError
 
 if TYPE_CHECKING:
+    from orchestra.service.effect import Types
     from orchestra.service.ledger import Entry
+
+Invoke = Callable[[Any, Context], Awaitable[Any]]
 
 _log = logging.getLogger(__name__)
 
@@ -27,63 +29,56 @@ class Binding:
     """One handler, ready to be called."""
 
     __slots__ = (
-        "_context",
-        "_fixed",
-        "_function",
         "_injection",
         "handler",
+        "invoke",
         "is_command",
         "message",
         "name",
+        "site",
+        "timeout",
         "uses_ledger",
     )
 
-    def __init__(self, handler: Handler, resources: Mapping[type, Resource], values: Mapping[type, Any]) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        resources: Mapping[type, Resource],
+        values: Mapping[type, Any],
+        *,
+        types: Types,
+        clock: Clock,
+    ) -> None:
         self.handler = handler
         self.name = handler.name
         self.message = handler.message
         self.is_command = handler.spec.is_command
+        self.timeout = handler.timeout
         self.uses_ledger = handler.uses_ledger
-        self._function = handler.function
-        self._context = handler.context
+        self.site = Site(handler.name, is_command=self.is_command, types=types, clock=clock)
         self._injection = Injection(handler.parameters, resources, values, handler.name)
-        self._fixed = self._injection.fixed
+        self.invoke: Invoke = self._compiled()
+        """Calls the function: what it returns, awaited."""
 
-    async def call(self, message: Message, context: Context, worker: Worker, deadlines: Deadlines) -> Any:
-        """One attempt: what the handler returns.
+    def _compiled(self) -> Invoke:
+        """How the function is called, decided once: for the usual shapes nothing stands between caller and function."""
+        function, takes_context = self.handler.function, self.handler.context
+        if self._injection.has_calls:
+            return self._invoke_opening
+        fixed = self._injection.fixed
+        bound = partial(function, **fixed) if fixed else function
+        if takes_context is None:
+            return lambda message, context: bound(message)
+        if _second(function) == takes_context:
+            return bound
+        return lambda message, context: bound(message, **{takes_context: context})
 
-        Raises:
-            TimedOutError: it reached its timeout, and obeyed.
-        """
-        parameters = self._fixed.copy()
-        if self._context is not None:
-            parameters[self._context] = context
-        if self.handler.timeout is not None:
-            context.until = deadlines.begin(worker, self.handler.timeout)
-        try:
-            if not self._injection.has_calls:
-                return await self._function(message, **parameters)
-            async with self._injection.opened() as opened:
-                return await self._function(message, **parameters, **opened)
-        except asyncio.CancelledError:
-            self._explain_cancellation(worker)
-            raise
-        finally:
-            worker.deadline = None
-            if worker.is_timed_out and not worker.is_lost:
-                worker.is_timed_out = False
-                assert worker.task is not None
-                worker.task.uncancel()
-
-    def _explain_cancellation(self, worker: Worker) -> None:
-        """Raise what the cancellation means, unless somebody wants this worker to end."""
-        assert worker.task is not None
-        others = worker.task.cancelling() - worker.is_timed_out
-        if worker.is_lost or others > 0:
-            return
-        if worker.is_timed_out:
-            raise TimedOutError(f"not done within {self.handler.timeout} s")
-        raise TransientError("the handler was cancelled by something that it awaited")
+    async def _invoke_opening(self, message: Message, context: Context) -> Any:
+        parameters = dict(self._injection.fixed)
+        if self.handler.context is not None:
+            parameters[self.handler.context] = context
+        async with self._injection.opened() as opened:
+            return await self.handler.function(message, **parameters, **opened)
 
     async def expire(self, context: Context) -> Entry | None:
         """Shut the effect of a command that came too late, without calling the handler, and give its entry. None where
@@ -92,7 +87,7 @@ class Binding:
         from orchestra.service.ledger import is_session
 
         async with self._injection.opened() as opened:
-            for value in (*self._fixed.values(), *opened.values()):
+            for value in (*self._injection.fixed.values(), *opened.values()):
                 if is_session(value):
                     return await shut_expired(value, context.effect_id, self.name, context.now())
         return None
@@ -140,3 +135,11 @@ class Binding:
     def _wrong(self, returned: Any) -> DefinitionError:
         may = " | ".join(answer.__qualname__ for answer in self.handler.answers) or "an Event with a topic, or None"
         return DefinitionError(f"handler {self.name} returned a {type(returned).__qualname__}; it may return {may}")
+
+
+def _second(function: Function) -> str | None:
+    """The name of the second parameter, where it may be given by position."""
+    parameters = list(inspect.signature(function).parameters.values())
+    if len(parameters) < 2 or parameters[1].kind is inspect.Parameter.KEYWORD_ONLY:
+        return None
+    return parameters[1].name

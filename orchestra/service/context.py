@@ -29,6 +29,29 @@ J = TypeVar("J", bound=Event)
 _log = logging.getLogger("orchestra.handler")
 
 
+class Site:
+    """What is the same for every call of one handler."""
+
+    __slots__ = ("clock", "handler", "is_command", "types")
+
+    def __init__(self, handler: str, *, is_command: bool, types: Types, clock: Clock) -> None:
+        self.handler = handler
+        self.is_command = is_command
+        self.types = types
+        self.clock = clock
+
+
+class _Made:
+    """What a context makes when it is asked for: most handlers ask for little, and every record has a context."""
+
+    __slots__ = ("effect_id", "handling", "messages")
+
+    def __init__(self) -> None:
+        self.effect_id: str | None = None
+        self.messages: list[Emitted] | None = None
+        self.handling: Handling | None = None
+
+
 class Context:
     """One attempt at handling one event.
 
@@ -38,42 +61,15 @@ class Context:
         until: when this attempt is cancelled, in the event loop's time; None where the handler has no timeout.
     """
 
-    __slots__ = (
-        "_clock",
-        "_effect_id",
-        "_handler",
-        "_handling",
-        "_is_command",
-        "_messages",
-        "_record",
-        "_types",
-        "attempt",
-        "event",
-        "until",
-    )
+    __slots__ = ("_made", "_record", "_site", "attempt", "event", "until")
 
-    def __init__(
-        self,
-        event: Envelope,
-        record: Record,
-        handler: str,
-        is_command: bool,
-        types: Types,
-        clock: Clock,
-        attempt: int = 1,
-    ) -> None:
+    def __init__(self, event: Envelope, record: Record, site: Site, attempt: int = 1) -> None:
         self.event = event
         self.attempt = attempt
-        self._record = record
-        self._handler = handler
-        self._is_command = is_command
-        self._types = types
-        self._clock = clock
         self.until: float | None = None
-        # The rest is made when it is asked for: most handlers ask for little, and every record has a context.
-        self._effect_id: str | None = None
-        self._messages: list[Emitted] | None = None
-        self._handling: Handling | None = None
+        self._record = record
+        self._site = site
+        self._made: _Made | None = None
 
     @property
     def effect_id(self) -> str:
@@ -82,9 +78,10 @@ class Context:
         A command's own ``effectid``; else derived from the event's source and id, and for events from the handler's
         name too, because several may handle one.
         """
-        if self._effect_id is None:
-            self._effect_id = effect_id_of(self.event, self._handler, is_command=self._is_command)
-        return self._effect_id
+        made = self._making()
+        if made.effect_id is None:
+            made.effect_id = effect_id_of(self.event, self._site.handler, is_command=self._site.is_command)
+        return made.effect_id
 
     @property
     def is_replay(self) -> bool:
@@ -96,7 +93,7 @@ class Context:
         """When this attempt is cancelled, as a time of day; None where the handler has no timeout."""
         if self.until is None:
             return None
-        return self._clock.now() + timedelta(seconds=self.until - asyncio.get_running_loop().time())
+        return self._site.clock.now() + timedelta(seconds=self.until - asyncio.get_running_loop().time())
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -105,7 +102,7 @@ class Context:
         return logging.LoggerAdapter(
             _log,
             {
-                "handler": self._handler,
+                "handler": self._site.handler,
                 "event_id": self.event.id,
                 "effect_id": self.effect_id,
                 "correlation_id": self.event.get("correlationid") or self.event.id,
@@ -145,7 +142,7 @@ class Context:
             DefinitionError: no topic is known, or the effect has ended.
             EncodeError: the message has no JSON form.
         """
-        if self._handling is not None and self._handling.settled is not None:
+        if (handling := self.handling) is not None and handling.settled is not None:
             raise DefinitionError("ctx.publish(): the effect has ended, so a crash could lose this; publish within it")
         if is_sdk_event(message):
             if topic is None:
@@ -159,24 +156,32 @@ class Context:
 
     def now(self) -> datetime:
         """The time of day, by the service's clock."""
-        return self._clock.now()
+        return self._site.clock.now()
+
+    def _making(self) -> _Made:
+        made = self._made
+        if made is None:
+            made = self._made = _Made()
+        return made
 
     @property
     def is_untouched(self) -> bool:
         """Nothing was emitted, and no effect entered."""
-        return self._messages is None and self._handling is None
+        made = self._made
+        return made is None or (made.messages is None and made.handling is None)
 
     @property
     def messages(self) -> list[Emitted]:
         """What was emitted so far."""
-        if self._messages is None:
-            self._messages = []
-        return self._messages
+        made = self._making()
+        if made.messages is None:
+            made.messages = []
+        return made.messages
 
     @property
     def handling(self) -> Handling | None:
         """What the effect gave back, where there was one."""
-        return self._handling
+        return None if self._made is None else self._made.handling
 
     @overload
     def effect(self, session: Session, message: Command[R, J]) -> Effect[R | J]: ...
@@ -199,11 +204,10 @@ class Context:
         """
         from orchestra.service.effect import Effect, EventEffect, Handling
 
-        handling = self._handling
+        made, site = self._making(), self._site
+        handling = made.handling
         if handling is None:
-            handling = self._handling = Handling(
-                self.effect_id, self._handler, self._types, self._clock.now, self.messages
-            )
+            handling = made.handling = Handling(self.effect_id, site.handler, site.types, site.clock.now, self.messages)
         make: Callable[..., Any] = Effect if isinstance(message, Command) else EventEffect
         return make(session, message, handling)
 

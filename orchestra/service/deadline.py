@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from orchestra.errors import TransientError
 from orchestra.service.lanes import Lanes, Worker
+from orchestra.service.retry import TimedOutError
 
 
 class Deadlines:
@@ -37,6 +39,24 @@ class Deadlines:
         if self._timer is None or deadline < self._timer.when():
             self._arm(loop, deadline)
         return deadline
+
+    def end(self, worker: Worker) -> None:
+        """The attempt has ended. A cancellation by its deadline is over with it."""
+        worker.deadline = None
+        if worker.is_timed_out and not worker.is_lost:
+            worker.is_timed_out = False
+            assert worker.task is not None
+            worker.task.uncancel()
+
+    def cause_of_cancellation(self, worker: Worker, timeout: float | None) -> TransientError | None:
+        """What it means that the attempt under way ends with a CancelledError; None: this worker is to end."""
+        assert worker.task is not None
+        others = worker.task.cancelling() - worker.is_timed_out
+        if worker.is_lost or others > 0:
+            return None
+        if worker.is_timed_out:
+            return TimedOutError(f"not done within {timeout} s")
+        return TransientError("the handler was cancelled by something that it awaited")
 
     def aclose(self) -> None:
         """Watch no more."""

@@ -153,20 +153,27 @@ class Processor:
         """One try: what to publish for it."""
         worker.handler = binding.name
         message = event.value(binding.message)
-        here = self._here
-        attempt = 1 if tries is None else tries.attempt
-        context = Context(event, record, binding.name, binding.is_command, here.types, self._clock, attempt)
+        context = Context(event, record, binding.site, 1 if tries is None else tries.attempt)
         try:
             if binding.is_command and "expirytime" in event.extensions and self._is_expired(event):
                 return await self._expired(binding, context, tries)
-            returned = await binding.call(message, context, worker, self._deadlines)
+            if binding.timeout is not None:
+                context.until = self._deadlines.begin(worker, binding.timeout)
+            returned = await binding.invoke(message, context)
+        except asyncio.CancelledError as cancelled:
+            if (cause := self._deadlines.cause_of_cancellation(worker, binding.timeout)) is not None:
+                raise cause from cancelled
+            raise
         except Refused as refusal:
             self._statistics.refused += 1
             return refused(self._cause(binding.name, context), refusal.reason)
+        finally:
+            if worker.deadline is not None:
+                self._deadlines.end(worker)
         if returned is None and context.is_untouched and not binding.is_command:
             return ()
         result = binding.result(context, returned)
-        return records(self._cause(binding.name, context, result.at), result, here.topic)
+        return records(self._cause(binding.name, context, result.at), result, self._here.topic)
 
     def _is_expired(self, event: Envelope) -> bool:
         expiry = event.moment("expirytime")

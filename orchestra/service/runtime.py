@@ -14,6 +14,7 @@ from orchestra.service.committing import Committer
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import deploy, needed_topics
 from orchestra.service.drain import drain
+from orchestra.service.handler import Handler
 from orchestra.service.lanes import Lanes, Share, Worker
 from orchestra.service.processor import Processor
 from orchestra.service.publishing import Publishing
@@ -115,13 +116,17 @@ class ServiceRuntime:
         self._is_started = True
 
     def _make_processor(self) -> Processor:
-        service = self._service
-        values, declared = self._resources.values, service.resources
-        routes = {kind: [Binding(handler, declared, values)] for kind, handler in service.commands.items()}
+        service, deployment = self._service, deploy(self._service, self._settings)
+
+        def bind(handler: Handler) -> Binding:
+            return Binding(
+                handler, service.resources, self._resources.values, types=deployment.types, clock=self._clock
+            )
+
+        routes = {kind: [bind(handler)] for kind, handler in service.commands.items()}
         for kind, handlers in service.events.items():
-            routes[kind] = [Binding(handler, declared, values) for handler in handlers]
+            routes[kind] = [bind(handler) for handler in handlers]
         publishing = Publishing(self._publisher, self._clock, self._jitter, self._statistics)
-        deployment = deploy(service, self._settings)
         return Processor(deployment, routes, publishing, self._deadlines, self._clock, self._jitter, self._statistics)
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ sys.modules["sqlalchemy"] = sys.modules["aiosqlite"] = None
 from orchestra.clock import SystemClock
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Key
-from orchestra.service.context import Context
+from orchestra.service.context import Context, Site
 from orchestra.service.retry import Course, course_of
 import orchestra.service.runtime
 from orchestra.transport.port import Record
@@ -20,7 +20,11 @@ from orchestra.transport.port import Record
 class Placed(Event, type="shop.placed.v1", topic="shop.orders"):
     order_id: Key[str]
 
-context = Context(Envelope("1", "/x", "t"), Record("t", 0, 0, 0, None, None), "h", False, {}, SystemClock())
+context = Context(
+    Envelope("1", "/x", "t"),
+    Record("t", 0, 0, 0, None, None),
+    Site("h", is_command=False, types={}, clock=SystemClock()),
+)
 assert course_of(ValueError())[0] is Course.TRY_AGAIN
 try:
     context.effect(None, Placed(order_id="1"))
