@@ -6,6 +6,7 @@ OrchestraError
 ├── DecodeError            bytes that are no valid event; names the attribute that is wrong
 ├── EncodeError            an event that cannot be put on the wire as asked
 ├── LocalKafkaError        no Kafka could be started on this machine; says what to do
+├── LocalPostgresError     no PostgreSQL could be started on this machine; says what to do
 ├── HandlerError           raised by users' handlers to say how a failure is to be treated
 │   ├── PermanentError     will fail every time: dead letter at once
 │   └── TransientError     may pass: try again
@@ -76,6 +77,12 @@ class LocalKafkaError(OrchestraError):
     """Kafka could not be started, found or stopped on this machine. The text says what to do about it."""
 
     code = "local-kafka"
+
+
+class LocalPostgresError(OrchestraError):
+    """PostgreSQL could not be found, fetched or started on this machine. The text says what to do about it."""
+
+    code = "local-postgres"
 
 
 class HandlerError(OrchestraError):

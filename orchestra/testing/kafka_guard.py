@@ -1,4 +1,4 @@
-"""Who ends the brokers of a test run that was itself killed? A small process that outlives it by a moment.
+"""Who ends the servers of a test run that was itself killed? A small process that outlives it by a moment.
 
 The run holds one end of a pipe, the guard the other. However the run ends, the pipe closes; then the guard kills the
 processes that it was told about, removes their directory and ends.
@@ -7,15 +7,16 @@ processes that it was told about, removes their directory and ends.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 # Runs apart from the package, so that it starts in 20 ms and holds 10 MB.
 _PROGRAM = """
-import os, shutil, signal, subprocess, sys
+import os, shutil, signal, subprocess, sys, time
 from pathlib import Path
-directory, pids = sys.argv[1], set()
+directory, first, pids = sys.argv[1], int(sys.argv[2]), set()
 for line in sys.stdin:
     if line == "dismissed\\n":
         sys.exit()
@@ -27,9 +28,16 @@ def command_line(pid):
         except OSError:
             return ""
     return subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True).stdout
-for pid in pids:
-    if directory in command_line(pid):
-        os.killpg(pid, signal.SIGKILL)
+def end(number):
+    for pid in pids:
+        if directory in command_line(pid):
+            os.killpg(pid, number)
+end(first)
+waited = 0
+while first != signal.SIGKILL and waited < 5 and any(directory in command_line(pid) for pid in pids):
+    time.sleep(0.05)
+    waited += 0.05
+end(signal.SIGKILL)
 if pids:
     shutil.rmtree(directory, ignore_errors=True)
 """
@@ -38,13 +46,16 @@ if pids:
 class Guard:
     """Watches over processes on behalf of this one."""
 
-    def __init__(self, directory: Path) -> None:
-        """Start watching. ``directory`` is in the command line of every process to come, and is removed at the end."""
+    def __init__(self, directory: Path, *, first: signal.Signals = signal.SIGKILL) -> None:
+        """Start watching. ``directory`` is in the command line of every process to come, and is removed at the end.
+
+        ``first``: what the processes are told at the end, 5 s before they are killed.
+        """
         reader, self._writer = os.pipe()
         try:
             self._pid = os.posix_spawn(
                 sys.executable,
-                [sys.executable, "-I", "-S", "-c", _PROGRAM, str(directory)],
+                [sys.executable, "-I", "-S", "-c", _PROGRAM, str(directory), str(int(first))],
                 os.environ,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, reader, 0),

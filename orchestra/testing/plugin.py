@@ -1,13 +1,22 @@
 """Which fixtures does orchestra give to pytest?
 
-``kafka``          a real Kafka, shared by the whole run: ``kafka.bootstrap_servers``
-``kafka_cluster``  three brokers on this machine that tests may kill, pause and restart
+``kafka``            a real Kafka, shared by the whole run: ``kafka.bootstrap_servers``
+``kafka_cluster``    three brokers on this machine that tests may kill, pause and restart
 
-Both start when the first test asks for them. ``ORCHESTRA_TEST_KAFKA`` says where ``kafka`` comes from:
+``postgres``         an empty database on a real PostgreSQL, for one test: an URL for ``create_async_engine``
+``postgres_server``  the server, shared by the whole run, which makes databases
+
+All start when the first test asks for them. ``ORCHESTRA_TEST_KAFKA`` says where ``kafka`` comes from:
 
 ``local``      (default) Apache Kafka as a process of this machine: needs ``orchestra[local-kafka]``, no Docker, no Java
 ``docker``     the image ``apache/kafka``, through testcontainers
 ``host:port``  a Kafka that runs already; tests make topics on it and remove nothing
+
+and ``ORCHESTRA_TEST_POSTGRES`` where ``postgres`` does; both need ``orchestra[postgres]``:
+
+``local``      (default) a server of this run's own, from the program that is installed here; where none is, from
+               Debian's packages, which apt-get downloads into a cache
+an URL         ``postgresql://user:password@host:port/database`` of a user who may create databases
 
 pytest loads this module in every project that has orchestra installed: its top imports nothing that costs time.
 """
@@ -27,6 +36,7 @@ import pytest
 
 if TYPE_CHECKING:
     from orchestra.testing.kafka_cluster import KafkaCluster
+    from orchestra.testing.postgres import LocalPostgres, PostgresServer
 
 
 pytest.register_assert_rewrite("orchestra.testing.conformance")  # its assertions explain themselves, as a test's do
@@ -57,6 +67,21 @@ def kafka_cluster(pytestconfig: pytest.Config) -> Iterator[KafkaCluster]:
         yield cluster
 
 
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
+    """A real PostgreSQL, one for the whole run."""
+    with _postgres(os.environ.get("ORCHESTRA_TEST_POSTGRES", "local"), pytestconfig) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres(postgres_server: PostgresServer) -> Iterator[str]:
+    """An empty database of this test's own on a real PostgreSQL: ``create_async_engine(postgres)``."""
+    url = postgres_server.create_database()
+    yield url
+    postgres_server.drop_database(url)
+
+
 @contextmanager
 def _kafka(choice: str, config: pytest.Config) -> Generator[str]:
     if choice == "local":
@@ -84,6 +109,40 @@ def _local_cluster(brokers: int, config: pytest.Config) -> Generator[KafkaCluste
             cluster.stop()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _postgres(choice: str, config: pytest.Config) -> Generator[PostgresServer]:
+    if choice == "local":
+        with _local_postgres(config) as server:
+            yield server
+    elif choice.startswith(("postgresql://", "postgres://")):
+        from orchestra.testing.postgres import PostgresServer
+
+        yield PostgresServer(choice)
+    else:
+        raise pytest.UsageError(
+            "ORCHESTRA_TEST_POSTGRES must be local, or postgresql://user:password@host:port/database"
+        )
+
+
+@contextmanager
+def _local_postgres(config: pytest.Config) -> Generator[LocalPostgres]:
+    from rich.console import Console
+
+    from orchestra.errors import LocalPostgresError
+    from orchestra.testing.postgres import LocalPostgres
+
+    directory = Path(tempfile.mkdtemp(prefix="orchestra-postgres-"))
+    try:
+        with _uncaptured(config):  # a first download takes half a minute: show it
+            server = LocalPostgres.start(directory, console=Console(stderr=True))
+    except LocalPostgresError as error:
+        pytest.fail(str(error), pytrace=False)
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 def _start_cluster(directory: Path, brokers: int, config: pytest.Config) -> KafkaCluster:
