@@ -61,6 +61,13 @@ class Settings(BaseModel):
     """How long a published record may stay unacknowledged before its outcome counts as unknown."""
     drain_timeout: float = Field(default=20.0, gt=0)
     """How long work in flight may go on after a stop or a revocation."""
+    worker_restarts: int = Field(default=10, ge=0)
+    """Deaths of one worker of ``--workers`` within ten minutes that are followed by a new start."""
+
+    @property
+    def end_timeout(self) -> float:
+        """How long an ordered end may take in all: drain, commit, leave the groups, close."""
+        return self.drain_timeout + 2 * self.request_timeout + 5.0
 
     @property
     def may_create_topics(self) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,15 +15,12 @@ from typing import Any, Protocol
 from orchestra.clock import Clock, SystemClock
 from orchestra.errors import OrchestraError
 from orchestra.ids import Jitter, system_jitter
-from orchestra.retry import Retry
+from orchestra.restart import RestartBudget
 from orchestra.settings import Settings
 from orchestra.transport.port import TopicSpec, Transport
 from orchestra.transport.topic_check import merge
 from orchestra.transport.topic_setup import ensure_topics
 
-MAX_RESTARTS = 5
-RESTART_WINDOW = 600.0
-_BACK_OFF = Retry(attempts=MAX_RESTARTS + 1, first="500ms", cap="30s")
 _CANCEL_SECONDS = 5.0
 
 log = logging.getLogger("orchestra")
@@ -132,18 +128,15 @@ class Supervisor:
 
     async def _keep(self, unit: Unit, runtime: Runtime) -> None:
         """Run one unit, again after errors that may pass. Records what ended it for good, and stops the others."""
-        failures: deque[float] = deque()
+        budget = RestartBudget()
         while not self._stopping.is_set():
             error = await self._attempt(unit, runtime)
             if error is None:
                 return
-            failures.append(now := self._clock.elapsed())
-            while failures[0] <= now - RESTART_WINDOW:
-                failures.popleft()
-            if self._stopping.is_set() or not error.retriable or len(failures) > MAX_RESTARTS:
+            delay = budget.spend(self._clock.elapsed(), self._jitter())
+            if self._stopping.is_set() or not error.retriable or delay is None:
                 self._fail(unit, error)
                 return
-            delay = _BACK_OFF.delay(len(failures) + 1, self._jitter())
             log.warning("%s ended and starts again in %.1f s: %s", unit.name, delay, error)
             await self._wait_stopping(delay)
             runtime = unit.build()

@@ -17,21 +17,39 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _COLOURS = {"DEBUG": "2", "INFO": "36", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 
 
-def set_up(*, as_json: bool, level: str, stream: IO[str] | None = None) -> None:
-    """Send everything that is logged to ``stream`` (stderr), one line each; tracebacks follow their line."""
+def set_up(*, as_json: bool, level: str, worker: int | None = None, stream: IO[str] | None = None) -> None:
+    """Send everything that is logged to ``stream`` (stderr), one line each; tracebacks follow their line.
+
+    ``worker``: the number of this process among several, for each line: the field ``worker``, or ``[2]`` in front.
+    """
     output = sys.stderr if stream is None else stream
     handler = logging.StreamHandler(output)
-    handler.setFormatter(JsonLines() if as_json else HumanLines(colours=output.isatty()))
+    handler.setFormatter(JsonLines() if as_json else HumanLines(colours=output.isatty(), worker=worker))
+    if worker is not None and as_json:
+        handler.addFilter(_Stamp(worker))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("aiokafka").setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+class _Stamp(logging.Filter):
+    """Gives each record the number of the worker that logged it."""
+
+    def __init__(self, worker: int) -> None:
+        super().__init__()
+        self._worker = worker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.worker = self._worker
+        return True
 
 
 class HumanLines(logging.Formatter):
     """``12:01:02.345 INFO  payments: charged  correlation_id=o-1``. Local time."""
 
-    def __init__(self, *, colours: bool = False) -> None:
+    def __init__(self, *, colours: bool = False, worker: int | None = None) -> None:
         super().__init__()
         self._colours = colours
+        self._prefix = "" if worker is None else f"[{worker}] "
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S.%f")[:-3]
@@ -39,7 +57,7 @@ class HumanLines(logging.Formatter):
         if self._colours:
             level = f"\x1b[{_COLOURS.get(record.levelname, '0')}m{level}\x1b[0m"
         fields = "".join(f"  {name}={_escaped(str(value))}" for name, value in extras(record).items())
-        line = f"{time} {level} {record.name}: {_escaped(record.getMessage())}{fields}"
+        line = f"{time} {level} {self._prefix}{record.name}: {_escaped(record.getMessage())}{fields}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -2,54 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from orchestra.testing.plugin import Kafka
+from tests.integration.run_process import running
 
 pytestmark = pytest.mark.kafka
-ORCHESTRA = str(Path(sys.executable).with_name("orchestra"))
-ROOT = Path(__file__).parents[2]
-
-
-class Process:
-    """``orchestra run`` in a process of its own, and what it logs."""
-
-    def __init__(self, words: list[str], environment: dict[str, str], log: Path) -> None:
-        self.log = log
-        with log.open("wb") as output:
-            self.popen = subprocess.Popen(
-                [ORCHESTRA, "run", "--json", *words], cwd=ROOT, env=os.environ | environment, stderr=output
-            )
-
-    def messages(self) -> list[str]:
-        return [json.loads(line)["message"] for line in self.log.read_text().splitlines() if line.startswith("{")]
-
-    def wait_logged(self, message: str, seconds: float = 30.0) -> None:
-        deadline = time.monotonic() + seconds
-        while message not in self.messages():
-            assert self.popen.poll() is None, f"it ended before it logged {message!r}:\n{self.log.read_text()}"
-            assert time.monotonic() < deadline, f"it did not log {message!r}:\n{self.log.read_text()}"
-            time.sleep(0.05)
-
-
-@contextmanager
-def running(words: list[str], environment: dict[str, str], log: Path) -> Iterator[Process]:
-    process = Process(words, environment, log)
-    try:
-        yield process
-    finally:
-        process.popen.kill()
-        process.popen.wait()
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestra.errors import AccessDeniedError, OrchestraError, TopicError, UnreachableError
+from orchestra.restart import MAX_RESTARTS, RESTART_WINDOW
 from orchestra.settings import Settings
-from orchestra.supervisor import MAX_RESTARTS, RESTART_WINDOW, Supervisor, Unit
+from orchestra.supervisor import Supervisor, Unit
 from orchestra.transport.memory import MemoryTransport
 from orchestra.transport.memory_cluster import MemoryCluster
 from orchestra.transport.port import TopicSpec

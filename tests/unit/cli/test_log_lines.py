@@ -98,3 +98,15 @@ def test_set_up_sends_everything_to_the_stream_and_keeps_aiokafka_quiet() -> Non
     logging.getLogger("payments").info("charged")
 
     assert [json.loads(line)["message"] for line in stream.getvalue().splitlines()] == ["charged"]
+
+
+@pytest.mark.usefixtures("untouched_logging")
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_line_of_one_of_several_processes_says_of_which(as_json: bool) -> None:
+    stream = StringIO()
+    set_up(as_json=as_json, level="info", worker=2, stream=stream)
+
+    logging.getLogger("payments").info("charged")
+
+    line = stream.getvalue()
+    assert json.loads(line)["worker"] == 2 if as_json else " [2] payments: charged" in line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -59,3 +60,34 @@ def test_where_a_machine_reads_the_reason_is_a_line_of_json_too() -> None:
 
 def test_no_target_is_a_wrong_command_line() -> None:
     assert run()[0] == 2
+
+
+def test_reload_is_refused_in_production() -> None:
+    code, text = run("services.food_delivery.app:app", "--reload", ORCHESTRA_ENV="production")
+
+    assert code == 2
+    assert "--reload is for development" in text
+
+
+def test_reload_and_several_workers_exclude_each_other() -> None:
+    code, text = run("services.food_delivery.app:app", "--reload", "--workers", "2")
+
+    assert code == 2
+    assert "leave --workers out" in text
+
+
+def test_reload_without_its_extra_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+
+    code, text = run("services.food_delivery.app:app", "--reload")
+
+    assert code == 3
+    assert "pip install 'orchestra[reload]'" in text
+
+
+def test_the_help_fits_one_screen() -> None:
+    result = CliRunner().invoke(app, ["run", "--help"], env={"COLUMNS": "100"}, terminal_width=100)
+
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 100
