@@ -45,14 +45,14 @@ def save(figures: Sequence[Figure], *, quick: bool, machine: dict[str, object]) 
 
 
 def amount(value: float, unit: str) -> str:
-    digits = 0 if abs(value) >= 100 else 1
+    digits = 0 if abs(value) >= 100 or value == int(value) else 1 if abs(value) >= 10 else 2
     return f"{value:,.{digits}f} {unit}"
 
 
 def _target(figure: Figure) -> str:
     if figure.target is None:
         return ""
-    return f"{'≤' if figure.better == 'lower' else '≥'} {figure.target:,.0f} {figure.unit}"
+    return f"{'≤' if figure.better == 'lower' else '≥'} {figure.target:,g} {figure.unit}"
 
 
 def _mark(holds: bool | None) -> str:

@@ -1,0 +1,224 @@
+"""What does it cost to consume? Plain aiokafka, orchestra and FastStream, with the same orders on the same broker.
+
+Each contestant is a process of its own, with a group of its own, that reads a topic from its beginning to its end. They
+take turns, for several rounds, so that a noisy moment of the machine meets all of them; a ratio is always one of the
+same round. ``contestants/watch.py`` says what is counted as the cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from bench.bench import Bench
+from bench.contestants import order
+from bench.figures import Figure
+from bench.filling import Filled, fill, numbered
+from bench.members import ORCHESTRA, crew
+from bench.plain import committed
+
+NAMESPACE = "bench-consuming"
+ROUNDS = 3
+DONE_WITHIN = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """Who consumes what.
+
+    Attributes:
+        name: as the table says it.
+        topic: which of the filled ones: binary, structured, or few for those who are slow.
+        command: the process.
+        environment: what it is told besides topic and group.
+    """
+
+    name: str
+    topic: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+def _orchestra(name: str, topic: str, service: str) -> Contestant:
+    target = f"bench.contestants.orchestra_service:{service}"
+    return Contestant(name, topic, (ORCHESTRA, "run", "--log-level", "warning", target), {})
+
+
+def _python(name: str, topic: str, module: str, **environment: str) -> Contestant:
+    return Contestant(name, topic, (sys.executable, "-m", f"bench.contestants.{module}"), environment)
+
+
+RAW = "raw aiokafka, json"
+OURS = "orchestra, binary, 64 lanes"
+PEER = "FastStream, default"
+SAFE_PEER = "FastStream, at least once"
+
+CONTESTANTS = (
+    _python(RAW, "binary", "aiokafka_loop"),
+    _orchestra("orchestra, binary, 1 lane", "binary", "one_lane"),
+    _orchestra(OURS, "binary", "many_lanes"),
+    _orchestra("orchestra, structured, 1 lane", "structured", "one_lane"),
+    _orchestra("orchestra, structured, 64 lanes", "structured", "many_lanes"),
+    _python(PEER, "binary", "faststream_app", BENCH_ACK="default"),
+    _python(SAFE_PEER, "few", "faststream_app", BENCH_ACK="at-least-once"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One contestant in one round.
+
+    Attributes:
+        us: microseconds of CPU a record.
+        rate: records a second.
+        lost: keys that it never handled.
+        duplicates: records that it handled again.
+        uncommitted: records that the group would get again, or not at all, after a restart.
+    """
+
+    us: float
+    rate: float
+    lost: int
+    duplicates: int
+    uncommitted: int
+
+
+async def consuming(bench: Bench) -> list[Figure]:
+    """Everybody. Takes five minutes on two quiet cores."""
+    topics = await _fill(bench, ("binary", "structured", "few"))
+    return figures(await _take_turns(bench, CONTESTANTS, topics, 1 if bench.quick else ROUNDS))
+
+
+async def pace(bench: Bench) -> list[Figure]:
+    """Only plain aiokafka and orchestra, in more rounds: for whoever works on the hot path. Takes a minute."""
+    pair = [contestant for contestant in CONTESTANTS if contestant.name in (RAW, OURS)]
+    runs = await _take_turns(bench, pair, await _fill(bench, ("binary",)), 2 if bench.quick else 5)
+    return [*_costs(runs), _against_raw(runs), *_faults(runs)]
+
+
+async def _take_turns(
+    bench: Bench, contestants: Sequence[Contestant], topics: Mapping[str, Filled], rounds: int
+) -> dict[str, list[Run]]:
+    runs: dict[str, list[Run]] = {contestant.name: [] for contestant in contestants}
+    for number in range(1, rounds + 1):
+        begun = time.perf_counter()
+        for contestant in contestants:
+            runs[contestant.name].append(await run(bench, contestant, topics[contestant.topic], f"round{number}"))
+        us = ", ".join(f"{several[-1].us:.1f}" for several in runs.values())
+        bench.say(f"round {number} of {rounds}: {time.perf_counter() - begun:.0f} s; us CPU a record: {us}")
+    return runs
+
+
+async def _fill(bench: Bench, wanted: Collection[str]) -> dict[str, Filled]:
+    many, few = bench.some(200_000), bench.some(10_000)
+    made = {"binary": (many, order.binary), "structured": (many, order.structured), "few": (few, order.binary)}
+    return {
+        name: await fill(bench.servers, f"{NAMESPACE}-{name}", numbered(count, order.key, make))
+        for name, (count, make) in made.items()
+        if name in wanted
+    }
+
+
+async def run(bench: Bench, contestant: Contestant, filled: Filled, label: str) -> Run:
+    """One process, from its start until it has committed and ended."""
+    name = f"{contestant.name}-{label}".replace(", ", "-").replace(" ", "-")
+    result = bench.folder / NAMESPACE / f"{name}.json"
+    environment = {
+        "BENCH_SERVERS": bench.servers,
+        "BENCH_TOPIC": filled.topic,
+        "BENCH_GROUP": f"{NAMESPACE}.{name}",
+        "BENCH_COUNT": str(filled.count),
+        "BENCH_WARM": str(min(10_000, filled.count // 6)),
+        "BENCH_RESULT": str(result),
+        "ORCHESTRA_BOOTSTRAP_SERVERS": bench.servers,
+        "ORCHESTRA_NAMESPACE": f"{NAMESPACE}.{name}",
+        "ORCHESTRA_TOPICS": json.dumps({"bench.orders": filled.topic}),
+        **contestant.environment,
+    }
+    async with crew(bench.folder / NAMESPACE, environment) as members:
+        member = members.run(name, *contestant.command)
+        async with asyncio.timeout(DONE_WITHIN):
+            while not result.exists():
+                members.require_running()
+                await asyncio.sleep(0.1)
+        await members.stop(member)
+    told = json.loads(result.read_text())
+    return Run(
+        us=told["cpu_seconds"] / told["records"] * 1e6,
+        rate=told["records"] / told["seconds"],
+        lost=filled.count - told["distinct"],
+        duplicates=told["handled"] - told["distinct"],
+        uncommitted=abs(filled.count - await _committed(bench, name, filled)),
+    )
+
+
+async def _committed(bench: Bench, name: str, filled: Filled) -> int:
+    """What the group has committed: one of ours has the service's name behind the namespace."""
+    group = f"{NAMESPACE}.{name}"
+    return max([await committed(bench.servers, each) for each in (group, f"{group}.one-lane", f"{group}.many-lanes")])
+
+
+# ---- what is made of the runs
+
+
+def figures(runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
+    """CPU and rate of each contestant, the ratios that have a target, and what must be zero."""
+    return [
+        *_costs(runs),
+        _against_raw(runs),
+        _ratio("consuming: CPU, FastStream default / ours", runs[PEER], runs[OURS], 4.5, "higher"),
+        _ratio("consuming: CPU, FastStream at least once / ours", runs[SAFE_PEER], runs[OURS], 25, "higher"),
+        *_faults(runs),
+    ]
+
+
+def _against_raw(runs: Mapping[str, Sequence[Run]]) -> Figure:
+    return _ratio("consuming: CPU, ours / raw", runs[OURS], runs[RAW], 1.7, "lower")
+
+
+def _faults(runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
+    """What must be zero, each contestant's in the note."""
+
+    def total(name: str, of: Callable[[Run], int]) -> Figure:
+        counts = {who: sum(map(of, several)) for who, several in runs.items()}
+        guilty = ", ".join(f"{who}: {count}" for who, count in counts.items() if count)
+        return Figure(f"consuming: {name}", sum(counts.values()), "", 0, note=guilty or "every contestant")
+
+    return [
+        total("records lost", lambda each: each.lost),
+        total("records handled twice", lambda each: each.duplicates),
+        total("committed offsets off the end", lambda each: each.uncommitted),
+    ]
+
+
+def _costs(runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
+    return [_cost(name, several, runs[RAW]) for name, several in runs.items()]
+
+
+def _cost(name: str, several: Sequence[Run], raw: Sequence[Run]) -> Figure:
+    us = [each.us for each in several]
+    ratios = [each.us / base.us for each, base in zip(several, raw, strict=True)]
+    note = f"{median(each.rate for each in several):,.0f}/s"
+    if several is not raw:
+        note += f", {spread(ratios)} x raw"
+    return Figure(f"consuming: {name}", median(us) / 10, "CPU s/100k", note=note)  # 1 us is 0.1 s for 100,000
+
+
+def _ratio(
+    name: str, above: Sequence[Run], below: Sequence[Run], target: float, better: Literal["lower", "higher"]
+) -> Figure:
+    ratios = [each.us / base.us for each, base in zip(above, below, strict=True)]
+    least = min(each.us for each in above) / min(each.us for each in below)  # noise only ever adds
+    note = f"rounds {min(ratios):.2f}-{max(ratios):.2f}; least / least {least:.2f}"
+    return Figure(name, median(ratios), "times", target, better, note)
+
+
+def spread(values: Sequence[float]) -> str:
+    """The median, and between which values the others lie."""
+    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"

@@ -1,0 +1,38 @@
+"""The consumer that one would write by hand: ``getmany``, ``json.loads``, a commit for each batch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+
+from aiokafka import AIOKafkaConsumer
+
+from bench.contestants.watch import Watch
+
+BATCH = 500
+
+
+async def main() -> None:
+    watch = Watch()
+    consumer = AIOKafkaConsumer(
+        os.environ["BENCH_TOPIC"],
+        bootstrap_servers=os.environ["BENCH_SERVERS"],
+        group_id=os.environ["BENCH_GROUP"],
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+    )
+    await consumer.start()
+    with watch.running():
+        while not watch.is_done:
+            batches = await consumer.getmany(timeout_ms=100, max_records=BATCH)
+            for records in batches.values():
+                for record in records:
+                    watch.seen(json.loads(record.value)["order_id"])
+            if batches:
+                await consumer.commit()
+    await consumer.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
