@@ -9,7 +9,7 @@ from itertools import count
 from bench.bench import Bench
 from bench.figures import Figure
 from bench.three_steps import SHARDS, Deployment, deployed, runs
-from orchestra.transport.port import partition_for
+from orchestra.transport.partitioner import partition_for
 
 EVERY = 0.02
 

@@ -14,7 +14,8 @@ from orchestra.clock import Clock
 from orchestra.errors import FencedError, OrchestraError, TransportError
 from orchestra.ids import new_id
 from orchestra.settings import Settings
-from orchestra.transport.port import FencedLog, Outgoing, Partition, TopicSpec, Transport, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import FencedLog, Outgoing, Partition, TopicSpec, Transport
 from orchestra.transport.tail import read_newest
 
 _PARTITIONS = 6

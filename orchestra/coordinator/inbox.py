@@ -17,7 +17,8 @@ from orchestra.errors import DecodeError
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import OperatorRequest, instance_of_effect, split_instance_id
-from orchestra.transport.port import Record, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Record
 
 INPUT = "orchestra-input"
 INSTANCE = "orchestra-instance"

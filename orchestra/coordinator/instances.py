@@ -25,7 +25,8 @@ from orchestra.coordinator.record import (
 )
 from orchestra.errors import DecodeError, TopicError
 from orchestra.flows.decision import Status, StepView, split_instance_id
-from orchestra.transport.port import Partition, Record, Transport, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Partition, Record, Transport
 from orchestra.transport.tail import read_all
 
 _FINAL = frozenset(status.value for status in Status if status.is_final)

@@ -23,6 +23,7 @@ from orchestra.events.cloudevents import decode
 from orchestra.flows.decision import Definition, instance_id
 from orchestra.service.dead_letter import without_payload
 from orchestra.settings import Settings
+from orchestra.transport.partitioner import partition_for
 from orchestra.transport.port import (
     Committed,
     Consumer,
@@ -33,7 +34,6 @@ from orchestra.transport.port import (
     Record,
     Subscription,
     Transport,
-    partition_for,
 )
 
 _log = logging.getLogger(__name__)

@@ -17,10 +17,12 @@ from orchestra.errors import (
 )
 from orchestra.settings import Settings
 from orchestra.transport.acknowledgement import fail, refused_after, unknown_after
+from orchestra.transport.delivery import Tally
 from orchestra.transport.memory_cluster import Fate, MemoryCluster, Write
 from orchestra.transport.memory_line import Line, Valve
 from orchestra.transport.memory_log import Writer
-from orchestra.transport.port import Headers, Identity, Outgoing, Partition, Position, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Headers, Identity, Outgoing, Partition, Position
 
 
 @dataclass(eq=False, slots=True)
@@ -177,6 +179,13 @@ class MemoryPublisher:
             pipe = self._pipes[partition] = Pipe(self._cluster, self._client, self._running, partition, timeout)
         return pipe
 
+    async def send_many(self, records: Sequence[Outgoing]) -> Tally:
+        tally = Tally(len(records))
+        for place, record in enumerate(records):
+            stored = await self.send(record)
+            stored.add_done_callback(partial(_count, tally, place))
+        return tally
+
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         futures = [await self.send(record) for record in records]
         if futures:
@@ -272,6 +281,14 @@ class MemoryFencedLog:
         """Close at once, as a crash does."""
         if self._failure is None:
             self._die(ClosedError("the process crashed"))
+
+
+def _count(tally: Tally, place: int, stored: asyncio.Future[Position]) -> None:
+    error = stored.exception()
+    if error is None:
+        tally.stored(1)
+    elif isinstance(error, TransportError):
+        tally.failed([place], error)
 
 
 def _succeed(future: asyncio.Future[int], offset: int) -> None:

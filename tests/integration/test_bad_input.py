@@ -21,7 +21,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from orchestra.settings import Settings
 from orchestra.testing.plugin import Kafka
-from orchestra.transport.port import partition_for
+from orchestra.transport.partitioner import partition_for
 from tests.integration.bad_cases import cases, worker
 from tests.integration.running import running
 

@@ -9,7 +9,8 @@ import pytest
 
 from orchestra.errors import ClosedError, RecordTooLargeError, TopicError, UnreachableError
 from orchestra.testing.conformance.lab import Lab
-from orchestra.transport.port import Headers, Outgoing, Partition, Position, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Headers, Outgoing, Partition, Position
 
 
 class PublishingConformance:
@@ -182,6 +183,65 @@ class PublishingConformance:
             await publisher.publish([Outgoing("conformance.missing", b"k", b"v"), Outgoing(topic, b"k", b"v")])
 
         assert len(await lab.read_all(process, Partition(topic, 0))) == 1
+
+    async def test_many_are_stored_in_the_order_of_each_partition_and_with_all_that_was_handed_over(
+        self, lab: Lab
+    ) -> None:
+        process = await lab.process()
+        topic = await lab.topic(process, 3)
+        publisher = process.publisher()
+        await publisher.start()
+        records = [Outgoing(topic, b"%d" % (n % 20), b"%d" % n + bytes(2000), [("n", b"%d" % n)]) for n in range(1000)]
+
+        deliveries = [await publisher.send_many(records[n : n + 300]) for n in range(0, 1000, 300)]
+
+        assert [await delivery.wait() for delivery in deliveries] == [{}] * 4
+        assert all(delivery.is_done for delivery in deliveries)
+        for number in range(3):
+            mine = [each for each in records if partition_for(each.key or b"", 3) == number]
+            stored = await lab.read_all(process, Partition(topic, number))
+            assert [(r.key, r.value, list(r.headers)) for r in stored] == [(r.key, r.value, r.headers) for r in mine]
+
+    async def test_many_and_single_records_are_stored_in_the_order_of_the_calls(self, lab: Lab) -> None:
+        process = await lab.process()
+        topic = await lab.topic(process)
+        publisher = process.publisher()
+        await publisher.start()
+
+        first = await publisher.send(Outgoing(topic, b"k", b"0"))
+        some = await publisher.send_many([Outgoing(topic, b"k", b"1"), Outgoing(topic, None, b"2", partition=0)])
+        last = await publisher.send(Outgoing(topic, b"k", b"3"))
+
+        assert await some.wait() == {}
+        assert [(await first).offset, (await last).offset] == [0, 3]
+        assert [record.value for record in await lab.read_all(process, Partition(topic, 0))] == [b"0", b"1", b"2", b"3"]
+
+    async def test_of_many_only_those_that_are_named_are_not_stored(self, lab: Lab) -> None:
+        process = await lab.process()
+        topic = await lab.topic(process, max_message_bytes="20000")
+        publisher = process.publisher()
+        await publisher.start()
+        records = [Outgoing(topic, b"k", b"%d" % n + bytes(30_000 if n == 2 else 10)) for n in range(6)]
+        records[4] = Outgoing("conformance.missing", b"k", b"v")
+
+        failures = await (await publisher.send_many(records)).wait()
+
+        assert {place: type(error) for place, error in failures.items()} == {2: RecordTooLargeError, 4: TopicError}
+        stored = await lab.read_all(process, Partition(topic, 0))
+        assert [record.value for record in stored] == [records[n].value for n in (0, 1, 3, 5)]
+
+    async def test_close_waits_for_many_that_were_sent(self, lab: Lab) -> None:
+        process = await lab.process()
+        topic = await lab.topic(process)
+        publisher = process.publisher()
+        await publisher.start()
+        delivery = await publisher.send_many([Outgoing(topic, b"k", b"%d" % n) for n in range(500)])
+
+        await publisher.aclose()
+
+        assert await delivery.wait() == {}
+        with pytest.raises(ClosedError):
+            await publisher.send_many([Outgoing(topic, b"k", b"v")])
 
     async def test_cancelled_future_disturbs_nobody(self, lab: Lab) -> None:
         process = await lab.process()

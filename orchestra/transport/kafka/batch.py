@@ -6,16 +6,15 @@ broker knows it again.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final, Generic, NamedTuple, TypeVar, cast
 
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from orchestra.errors import TransportError
-from orchestra.transport.port import Identity, Outgoing, Partition
+from orchestra.transport.kafka.waiting import Parcel, Waiting
+from orchestra.transport.port import Identity, Partition
 
 BATCH_BYTES: Final = 256 * 1024
 """A batch holds about as much, or one record that is larger."""
@@ -23,69 +22,62 @@ BATCH_BYTES: Final = 256 * 1024
 _MAGIC, _NO_COMPRESSION, _NOT_TRANSACTIONAL = 2, 0, 0
 _SEQUENCES = 1 << 31
 
-
-class Waiting:
-    """A record that is to be stored, and the future of its offset."""
-
-    __slots__ = ("deadline", "future", "is_sent", "record", "size")
-
-    def __init__(self, record: Outgoing, future: asyncio.Future[Any], deadline: float, size: int) -> None:
-        self.record = record
-        self.future = future
-        self.deadline = deadline
-        self.size = size
-        self.is_sent = False
-        """It may have reached a broker."""
+W = TypeVar("W", bound=Waiting | Parcel)
 
 
-class Batch:
+class Batch(Generic[W]):
     """Records that go to one partition together."""
 
-    __slots__ = ("data", "records")
+    __slots__ = ("count", "data", "parts")
 
-    def __init__(self, records: list[Waiting], data: bytes) -> None:
-        self.records = records
+    def __init__(self, parts: list[W], count: int, data: bytes) -> None:
+        self.parts = parts
+        self.count = count
+        """Of records, in all parts."""
         self.data = data
 
-    def stored_at(self, base_offset: int) -> Iterable[tuple[Waiting, int]]:
-        """Each record with its offset."""
-        return zip(self.records, range(base_offset, base_offset + len(self.records)), strict=True)
+    def stored_at(self, base_offset: int) -> Iterator[tuple[W, int]]:
+        """Each part with the offset of its first record."""
+        for part in self.parts:
+            yield part, base_offset
+            base_offset += part.count
 
 
 def take_batch(
-    waiting: deque[Waiting],
+    waiting: deque[W],
     identity: Identity,
     sequence: int,
     *,
-    dropped: Callable[[Waiting], None],
-    most_records: int = 1 << 20,
-) -> Batch | None:
-    """Take records from the left of ``waiting`` until a batch is full; None if none is left that anybody waits for.
+    dropped: Callable[[W], None],
+    most_parts: int = 1 << 20,
+) -> Batch[W] | None:
+    """Take parts from the left of ``waiting`` until a batch is full; None if none is left that anybody waits for.
 
-    A record that cannot be encoded fails, and the others go on. ``dropped`` is told of each record that goes into no
-    batch.
+    A record that cannot be encoded fails, and the others go on. A parcel that does not fit is cut. ``dropped`` is told
+    of each part that goes into no batch.
     """
     builder = DefaultRecordBatchBuilder(
         _MAGIC, _NO_COMPRESSION, _NOT_TRANSACTIONAL, identity.producer_id, identity.epoch, sequence, BATCH_BYTES
     )
-    taken: list[Waiting] = []
-    while waiting and len(taken) < most_records:
-        each = waiting[0]
-        record = each.record
-        if each.future.done():  # it was given up before it left
+    taken: list[W] = []
+    count = 0
+    while waiting and len(taken) < most_parts:
+        part = waiting[0]
+        if part.is_over:  # it was given up before it left
             dropped(waiting.popleft())
             continue
-        headers = record.headers if type(record.headers) is list else list(record.headers)
-        try:
-            fitted = builder.append(len(taken), record.timestamp_ms, record.key, record.value, headers)
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
-            each.future.set_exception(TransportError(f"a record for {record.topic!r} cannot be encoded: {error}"))
+        written = part.write(builder, count)
+        if waiting[0].is_over:  # it cannot be encoded
             dropped(waiting.popleft())
-            continue
-        if fitted is None:
+        elif written == part.count:
+            taken.append(waiting.popleft())
+        else:
+            if written:
+                taken.append(cast("W", part.cut(written)))
+            count += written
             break
-        taken.append(waiting.popleft())
-    return Batch(taken, bytes(builder.build())) if taken else None
+        count += written
+    return Batch(taken, count, bytes(builder.build())) if taken else None
 
 
 def next_sequence(sequence: int, count: int) -> int:
@@ -100,7 +92,7 @@ class Verdict(NamedTuple):
     offset: int
 
 
-def produce_request(batches: Iterable[tuple[Partition, Batch]], timeout: float) -> Any:
+def produce_request(batches: Iterable[tuple[Partition, Batch[Any]]], timeout: float) -> Any:
     """One acks=all request with a batch per partition."""
     topics: dict[str, list[tuple[int, bytes]]] = {}
     for partition, batch in batches:

@@ -19,7 +19,7 @@ from orchestra.errors import (
     UnreachableError,
 )
 from orchestra.transport.acknowledgement import fail, refused_after, unknown_after
-from orchestra.transport.kafka.batch import Batch, Waiting, next_sequence, produce_request, take_batch, verdicts
+from orchestra.transport.kafka.batch import Batch, next_sequence, produce_request, take_batch, verdicts
 from orchestra.transport.kafka.failures import (
     DUPLICATE_SEQUENCE,
     NO_ERROR,
@@ -30,6 +30,7 @@ from orchestra.transport.kafka.failures import (
 )
 from orchestra.transport.kafka.network import Network
 from orchestra.transport.kafka.places import LATEST, list_offsets
+from orchestra.transport.kafka.waiting import Waiting
 from orchestra.transport.port import Headers, Identity, Outgoing, Partition
 
 _BACKOFF_SECONDS = 0.05
@@ -87,16 +88,16 @@ class KafkaFencedLog:
         return future
 
     async def _write(self) -> None:
-        batch: Batch | None = None
+        batch: Batch[Waiting] | None = None
         try:
             while True:
                 await self._arrived.wait()
                 self._arrived.clear()
                 while batch := take_batch(self._waiting, self._identity, self._sequence, dropped=self._left):
-                    for each in batch.records:
+                    for each in batch.parts:
                         self._left(each)
                     offset = await self._store(batch)
-                    self._sequence = next_sequence(self._sequence, len(batch.records))
+                    self._sequence = next_sequence(self._sequence, batch.count)
                     self._settle(batch, offset)
         except asyncio.CancelledError:
             self._die(self._failure or ClosedError("this fenced log was closed"), batch)
@@ -110,18 +111,18 @@ class KafkaFencedLog:
         self._bytes -= each.size
         self._room.set()
 
-    def _settle(self, batch: Batch, offset: int) -> None:
+    def _settle(self, batch: Batch[Waiting], offset: int) -> None:
         if offset <= self._last:
             raise FenceBreachedError(f"{self._name}: offset {offset} was acknowledged after {self._last}")
-        self._last = offset + len(batch.records) - 1
+        self._last = offset + batch.count - 1
         for each, position in batch.stored_at(offset):
             if not each.future.done():
                 each.future.set_result(position)
 
-    async def _store(self, batch: Batch) -> int:
+    async def _store(self, batch: Batch[Waiting]) -> int:
         """Send a batch until the leader has spoken, and give its first offset."""
         try:
-            async with asyncio.timeout_at(batch.records[0].deadline):
+            async with asyncio.timeout_at(batch.parts[0].deadline):
                 while True:
                     if (leader := await self._leader()) is not None:
                         offset = await self._send(leader, batch)
@@ -142,7 +143,7 @@ class KafkaFencedLog:
             leader = self._network.leader(self._partition)
         return leader
 
-    async def _send(self, leader: int, batch: Batch) -> int | None:
+    async def _send(self, leader: int, batch: Batch[Waiting]) -> int | None:
         """The first offset; None: try again, with newer metadata. Raises what the leader refuses for good."""
         request = produce_request([(self._partition, batch)], self._network.timeout)
         try:
@@ -163,12 +164,12 @@ class KafkaFencedLog:
     def _name(self) -> str:
         return f"fenced log {self._partition.topic}[{self._partition.number}] {tuple(self._identity)}"
 
-    def _die(self, error: Exception, batch: Batch | None) -> None:
+    def _die(self, error: Exception, batch: Batch[Waiting] | None) -> None:
         self._failure = error
-        under_way = [*(batch.records if batch else ()), *self._waiting]
+        under_way = [*(batch.parts if batch else ()), *self._waiting]
         self._waiting.clear()
         self._room.set()
-        culprit = None if isinstance(error, ClosedError) or batch is None else batch.records[0]
+        culprit = None if isinstance(error, ClosedError) or batch is None else batch.parts[0]
         for each in under_way:
             fail(each.future, error if each is culprit else unknown_after(error))
 

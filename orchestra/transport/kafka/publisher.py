@@ -1,4 +1,4 @@
-"""How are records put on topics, with a word on each? acks=all, idempotent, one request per broker at a time.
+"""How are records put on topics, with a word on each or on all? acks=all, idempotent, one request a broker at a time.
 
 It takes the place of aiokafka's producer, which, after one failed batch, refuses everything for that partition until it
 is made anew, sends late batches behind its caller's back, and may never stop (``docs/adr/0002-kafka-writers.md``).
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine, Sequence
+from collections import defaultdict
+from collections.abc import Coroutine, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ import aiokafka.errors as kafka_errors
 
 from orchestra.errors import ClosedError, OutcomeUnknownError, TopicError, TransportError, UnreachableError
 from orchestra.settings import Settings
-from orchestra.transport.kafka.batch import Batch, Verdict, Waiting, produce_request, verdicts
+from orchestra.transport.acknowledgement import fail
+from orchestra.transport.delivery import Tally
+from orchestra.transport.kafka.batch import Batch, Verdict, produce_request, verdicts
 from orchestra.transport.kafka.failures import (
     DUPLICATE_SEQUENCE,
     NO_ERROR,
@@ -26,9 +29,11 @@ from orchestra.transport.kafka.failures import (
     is_transient,
 )
 from orchestra.transport.kafka.identity import take_identity
-from orchestra.transport.kafka.lane import Lane
+from orchestra.transport.kafka.lane import Lane, Part
 from orchestra.transport.kafka.network import Network
-from orchestra.transport.port import Identity, Outgoing, Partition, Position, murmur2
+from orchestra.transport.kafka.waiting import Parcel, Waiting
+from orchestra.transport.partitioner import murmur2, partitions_for
+from orchestra.transport.port import Identity, Outgoing, Partition, Position
 
 _BACKOFF_SECONDS: Final = 0.05
 _SWEEP_SECONDS: Final = 0.1
@@ -109,49 +114,102 @@ class KafkaPublisher:
         if self._sweeper is not None:
             self._sweeper.cancel()
         for lane in self._lanes.values():
-            for each in (*(lane.batch.records if lane.batch else ()), *lane.waiting):
-                self._fail(each, _late(each, "closed before it was acknowledged"))
+            for part in list(lane.held()):
+                self._fail(part, _late(lane, part, "closed before it was acknowledged"))
 
     # ---- taking records
 
     async def send(self, record: Outgoing) -> asyncio.Future[Position]:
+        if self._state != "open" or self._is_full():
+            await self._wait_for_room()
         loop = asyncio.get_running_loop()
+        future: asyncio.Future[Position] = loop.create_future()
+        number = record.partition
+        if number is None:
+            count = self._network.partitions(record.topic)
+            if count == 0:
+                try:
+                    count = await self._count(record.topic)
+                except TransportError as error:
+                    fail(future, error)
+                    return future
+                self._check_open()  # it may have been closed meanwhile
+            number = self._choose(record.key, count)
+        self._put(self._lane(record.topic, number), Waiting(record, future, loop.time() + self._timeout, _size(record)))
+        return future
+
+    async def send_many(self, records: Sequence[Outgoing]) -> Tally:
+        if self._state != "open" or self._is_full():
+            await self._wait_for_room()
+        tally = Tally(len(records))
+        by_topic: defaultdict[str, list[int]] = defaultdict(list)
+        for place, topic in enumerate([record.topic for record in records]):
+            by_topic[topic].append(place)
+        for topic, places in by_topic.items():
+            try:
+                count = self._network.partitions(topic) or await self._count(topic)
+            except TransportError as error:
+                tally.failed(places, error)
+            else:
+                self._check_open()
+                self._share_out(topic, count, [records[place] for place in places], places, tally)
+        return tally
+
+    def _share_out(self, topic: str, count: int, records: list[Outgoing], places: list[int], tally: Tally) -> None:
+        """A parcel for each partition."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        keyless = [record.key is None or record.partition is not None for record in records]
+        if True in keyless:
+            numbers: Iterable[int] = [self._number(record, count) for record in records]
+        else:
+            numbers = partitions_for([record.key or b"" for record in records], count)
+        shares: defaultdict[int, list[int]] = defaultdict(list)
+        for index, number in enumerate(numbers):
+            shares[number].append(index)
+        for number, indices in shares.items():
+            mine = [records[index] for index in indices]
+            size = sum([_size(record) for record in mine])
+            parcel = Parcel(tally, mine, [places[index] for index in indices], deadline, size)
+            self._put(self._lane(topic, number), parcel)
+
+    def _is_full(self) -> bool:
+        return self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES
+
+    async def _wait_for_room(self) -> None:
         self._check_open()
-        while self._state == "open" and (self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES):
+        while self._state == "open" and self._is_full():
             self._room.clear()
             await self._room.wait()
-        future: asyncio.Future[Position] = loop.create_future()
-        try:
-            partition = await self._partition(record)
-        except TransportError as error:
-            future.set_exception(error)
-            future.exception()
-            return future
-        self._check_open()  # it may have been closed meanwhile
-        size = len(record.key or b"") + len(record.value or b"") + 64 * (1 + len(record.headers))
-        lane = self._lanes.get(partition)
-        if lane is None:
-            lane = self._lanes[partition] = Lane(partition)
-        lane.waiting.append(Waiting(record, future, loop.time() + self._timeout, size))
-        self._pending += 1
-        self._bytes += size
-        if lane.batch is None and partition not in self._ready:
-            self._ready[partition] = lane
+        self._check_open()
+
+    def _put(self, lane: Lane, part: Part) -> None:
+        lane.waiting.append(part)
+        self._pending += part.held
+        self._bytes += part.size
+        if lane.batch is None and lane.partition not in self._ready:
+            self._ready[lane.partition] = lane
             self._schedule()
         elif self._linger > 0:
             self._schedule()  # it may be full now
         if self._sweeper is None:
-            self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
-        return future
+            self._sweeper = asyncio.get_running_loop().call_later(_SWEEP_SECONDS, self._sweep)
 
-    async def _partition(self, record: Outgoing) -> Partition:
-        if record.partition is not None:
-            return Partition(record.topic, record.partition)
-        count = self._network.partitions(record.topic) or await self._count(record.topic)
-        if record.key is None:
-            self._round_robin += 1
-            return Partition(record.topic, self._round_robin % count)
-        return Partition(record.topic, (_hash(record.key) & 0x7FFFFFFF) % count)
+    def _lane(self, topic: str, number: int) -> Lane:
+        place: Any = (topic, number)  # found as a Partition is, and cheaper to make
+        lane = self._lanes.get(place)
+        if lane is None:
+            partition = Partition(topic, number)
+            lane = self._lanes[partition] = Lane(partition)
+        return lane
+
+    def _number(self, record: Outgoing, count: int) -> int:
+        return self._choose(record.key, count) if record.partition is None else record.partition
+
+    def _choose(self, key: bytes | None, count: int) -> int:
+        if key is not None:
+            return (_hash(key) & 0x7FFFFFFF) % count
+        self._round_robin += 1
+        return self._round_robin % count
 
     async def _count(self, topic: str) -> int:
         async with self._asking:  # many may ask for the same topic at once
@@ -191,6 +249,7 @@ class KafkaPublisher:
         loop = asyncio.get_running_loop()
         now, wake = loop.time(), math.inf
         requests: dict[int, list[Lane]] = {}
+        sizes: defaultdict[int, int] = defaultdict(int)
         for partition, lane in list(self._ready.items()):
             lane.shed(self._release)
             if lane.batch is None and not lane.waiting:
@@ -199,10 +258,12 @@ class KafkaPublisher:
                 wake = min(wake, due)
             elif (leader := self._network.leader(partition)) is None:
                 self._chore("leaders", self._find_leaders)
-            elif leader not in self._busy and self._is_armed(lane):
+            elif leader not in self._busy and sizes[leader] < _REQUEST_BYTES and self._is_armed(lane):
                 del self._ready[partition]
-                if lane.load(self._release) is not None:
+                if (batch := lane.load(self._release)) is not None:
                     requests.setdefault(leader, []).append(lane)
+                    sizes[leader] += len(batch.data)
+                    lane.depart()
         for leader, lanes in requests.items():
             self._busy.add(leader)
             task = asyncio.create_task(self._carry(leader, lanes))
@@ -223,14 +284,6 @@ class KafkaPublisher:
 
     async def _carry(self, leader: int, lanes: list[Lane]) -> None:
         try:
-            size = 0
-            for index, lane in enumerate(lanes):
-                size += len(lane.batch.data) if lane.batch else 0
-                if index and size > _REQUEST_BYTES:
-                    for later in lanes[index:]:
-                        self._again(later, after=0.0)
-                    lanes = lanes[:index]
-                    break
             await self._request(leader, lanes)
         finally:
             self._busy.discard(leader)
@@ -239,18 +292,11 @@ class KafkaPublisher:
     async def _request(self, leader: int, lanes: list[Lane]) -> None:
         batches = {lane.partition: lane.batch for lane in lanes if lane.batch is not None}
         request = produce_request(batches.items(), self._network.timeout)
-        for lane in lanes:
-            lane.attempts += 1
-            for each in batches[lane.partition].records:
-                each.is_sent = True
         try:
             words = verdicts(await self._network.ask(leader, request))
         except (kafka_errors.NodeNotReadyError, kafka_errors.StaleMetadata):
-            for lane in lanes:  # no connection: it did not leave
-                lane.attempts -= 1
-                if lane.attempts == 0:
-                    for each in batches[lane.partition].records:
-                        each.is_sent = False
+            for lane in lanes:  # no connection
+                lane.came_back()
                 self._again(lane, leader_is_known=False)
             return
         except (kafka_errors.KafkaError, OSError):
@@ -260,28 +306,28 @@ class KafkaPublisher:
         for lane in lanes:
             self._judge(lane, batches[lane.partition], words[lane.partition])
 
-    def _judge(self, lane: Lane, batch: Batch, verdict: Verdict) -> None:
+    def _judge(self, lane: Lane, batch: Batch[Part], verdict: Verdict) -> None:
         code = verdict.code
         if code in (NO_ERROR, DUPLICATE_SEQUENCE):  # the second: stored, so long ago that its offset (-1) is forgotten
             lane.stored()
-            for each, offset in batch.stored_at(verdict.offset):
-                self._release(each)
-                if not each.future.done():
-                    each.future.set_result(Position(lane.partition.topic, lane.partition.number, offset))
+            for part, offset in batch.stored_at(verdict.offset):
+                self._release(part)
+                part.stored(lane.partition, offset)
         elif code == UNKNOWN_TOPIC or is_transient(code):
             self._again(lane, leader_is_known=False)
             return
-        elif code in _OF_ONE_RECORD and len(batch.records) > 1:
+        elif code in _OF_ONE_RECORD and batch.count > 1:
             lane.put_back(singly=True)
         elif code in _LOST_COUNT and lane.attempts == 1:  # refused, and never sent before: surely not stored
             lane.put_back(singly=False)
             lane.burn()
         elif code in _LOST_COUNT:
             lane.burn()
-            self._fail_all(batch, OutcomeUnknownError(str(failure(code, f"sending to {lane.partition.topic}"))))
+            self._fail_all(batch.parts, OutcomeUnknownError(str(failure(code, f"sending to {lane.partition.topic}"))))
         else:
             lane.refused()
-            self._fail_all(batch, failure(code, f"sending to {lane.partition.topic}[{lane.partition.number}]"))
+            error = failure(code, f"sending to {lane.partition.topic}[{lane.partition.number}]")
+            self._fail_all(batch.parts, error)
         if lane.waiting:
             self._ready[lane.partition] = lane
 
@@ -342,8 +388,7 @@ class KafkaPublisher:
     def _refuse(self, lanes: Sequence[Lane], error: TransportError) -> None:
         """Nothing can be sent there: fail what waits."""
         for lane in lanes:
-            for each in (*(lane.batch.records if lane.batch else ()), *lane.waiting):
-                self._fail(each, type(error)(str(error)))
+            self._fail_all(list(lane.held()), error)
             lane.burn()
             lane.waiting.clear()
             self._ready.pop(lane.partition, None)
@@ -354,35 +399,37 @@ class KafkaPublisher:
         loop = asyncio.get_running_loop()
         self._sweeper = None
         for lane in self._lanes.values():
-            for each in list(lane.expired(loop.time())):
-                self._fail(each, _late(each, f"no acknowledgement within {self._timeout} s"))
+            for part in list(lane.expired(loop.time())):
+                self._fail(part, _late(lane, part, f"no acknowledgement within {self._timeout} s"))
         if loop.time() - self._refreshed > _REFRESH_SECONDS:
             self._refreshed = loop.time()
             self._chore("refresh", self._refresh)
         if self._pending:
             self._sweeper = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
-    def _fail_all(self, batch: Batch, error: TransportError) -> None:
-        for each in batch.records:
-            self._fail(each, type(error)(str(error)))
+    def _fail_all(self, parts: Iterable[Part], error: TransportError) -> None:
+        for part in parts:
+            self._fail(part, type(error)(str(error)))
 
-    def _fail(self, each: Waiting, error: TransportError) -> None:
-        self._release(each)
-        if not each.future.done():
-            each.future.set_exception(error)
-            each.future.exception()  # whoever does not wait for it has chosen not to know: no warning about it
+    def _fail(self, part: Part, error: TransportError) -> None:
+        self._release(part)
+        part.fail(error)
 
-    def _release(self, each: Waiting) -> None:
-        """A record no longer takes up space."""
-        if each.size:
-            self._bytes -= each.size
-            self._pending -= 1
-            each.size = 0
+    def _release(self, part: Part) -> None:
+        """It no longer takes up space."""
+        if part.size:
+            self._bytes -= part.size
+            self._pending -= part.held
+            part.size = 0
             self._room.set()
             if not self._pending:
                 self._idle.set()
 
 
-def _late(each: Waiting, why: str) -> TransportError:
-    where = each.record.topic
-    return OutcomeUnknownError(f"{where}: {why}") if each.is_sent else UnreachableError(f"{where}: not sent: {why}")
+def _size(record: Outgoing) -> int:
+    return len(record.key or b"") + len(record.value or b"") + 64 * (1 + len(record.headers))
+
+
+def _late(lane: Lane, part: Part, why: str) -> TransportError:
+    where = lane.partition.topic
+    return OutcomeUnknownError(f"{where}: {why}") if part.is_sent else UnreachableError(f"{where}: not sent: {why}")

@@ -13,7 +13,8 @@ from orchestra.coordinator.record import Given
 from orchestra.events.cloudevents import encode
 from orchestra.events.envelope import Envelope
 from orchestra.transport.memory import Fate
-from orchestra.transport.port import Outgoing, Record, TopicSpec, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Outgoing, Record, TopicSpec
 from tests.unit.coordinator.harness import NAMES, World, always, reply_to, world
 from tests.unit.coordinator.tiny_flow import (
     DONE,

@@ -9,7 +9,8 @@ from orchestra.coordinator.inbox import INPUT, INSTANCE
 from orchestra.coordinator.router import Routes
 from orchestra.events.cloudevents import encode
 from orchestra.transport.memory import Fate
-from orchestra.transport.port import Partition, Record, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Partition, Record
 from tests.unit.coordinator.harness import NAMES, world
 from tests.unit.coordinator.tiny_flow import STARTED, TOPIC, TinyFlow, start_event
 

@@ -13,7 +13,8 @@ from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import Marks, OutboxMessage, from_headers
 from orchestra.coordinator.shard import Shard
 from orchestra.errors import FenceBreachedError
-from orchestra.transport.port import Record, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Record
 from tests.unit.coordinator.harness import NAMES
 from tests.unit.coordinator.tiny_flow import TinyFlow, outcome_record, start_record
 

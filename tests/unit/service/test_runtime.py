@@ -15,7 +15,8 @@ from orchestra.service.offsets import read_place
 from orchestra.service.runtime import ServiceRuntime
 from orchestra.service.service import Service
 from orchestra.transport.memory import MemoryTransport
-from orchestra.transport.port import Outgoing, Partition, TopicSpec, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Outgoing, Partition, TopicSpec
 from tests.unit.service.rig import Placed, Reserve, Reserved, Rig, until
 
 pytestmark = pytest.mark.virtual_time

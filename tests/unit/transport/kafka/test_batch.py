@@ -9,7 +9,8 @@ from typing import Any
 from aiokafka.record.memory_records import MemoryRecords
 
 from orchestra.errors import TransportError
-from orchestra.transport.kafka.batch import BATCH_BYTES, Batch, Waiting, next_sequence, take_batch, verdicts
+from orchestra.transport.kafka.batch import BATCH_BYTES, Batch, next_sequence, take_batch, verdicts
+from orchestra.transport.kafka.waiting import Waiting
 from orchestra.transport.port import Headers, Identity, Outgoing, Partition
 
 IDENTITY = Identity(4711, 12)
@@ -60,7 +61,7 @@ async def test_full_batch_leaves_the_rest_waiting() -> None:
     batch = take(queue)
 
     assert batch is not None
-    assert len(batch.records) + len(queue) == 1000
+    assert len(batch.parts) + len(queue) == 1000
     assert BATCH_BYTES - 2000 < len(batch.data) <= BATCH_BYTES
 
 
@@ -70,17 +71,17 @@ async def test_record_larger_than_a_batch_goes_alone() -> None:
     batch = take(queue)
 
     assert batch is not None
-    assert len(batch.records) == 1
+    assert len(batch.parts) == 1
     assert len(queue) == 1
 
 
 async def test_no_more_are_taken_than_asked_for() -> None:
     queue = deque(waiting() for _ in range(3))
 
-    batch = take(queue, most_records=1)
+    batch = take(queue, most_parts=1)
 
     assert batch is not None
-    assert len(batch.records) == 1
+    assert len(batch.parts) == 1
 
 
 async def test_what_was_given_up_is_dropped() -> None:
@@ -90,7 +91,7 @@ async def test_what_was_given_up_is_dropped() -> None:
     batch = take(queue, dropped)
 
     assert batch is not None
-    assert [each.record.value for each in batch.records] == [b"2"]
+    assert [each.record.value for each in batch.parts] == [b"2"]
     assert [each.record.value for each in dropped] == [b"1"]
 
 

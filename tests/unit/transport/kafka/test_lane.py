@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from orchestra.transport.kafka.batch import BATCH_BYTES, Waiting
+from orchestra.transport.kafka.batch import BATCH_BYTES
 from orchestra.transport.kafka.lane import Lane
+from orchestra.transport.kafka.waiting import Waiting
 from orchestra.transport.port import Identity, Outgoing, Partition
 
 IDENTITY = Identity(1, 0)
@@ -25,7 +26,7 @@ def lane_with(*each: Waiting) -> Lane:
 
 def load(lane: Lane) -> list[bytes | None]:
     batch = lane.load(lambda _: None)
-    return [each.record.value for each in batch.records] if batch else []
+    return [each.record.value for each in batch.parts] if batch else []
 
 
 async def test_sequence_moves_on_only_when_stored() -> None:

@@ -17,7 +17,7 @@ from orchestra.errors import (
 )
 from orchestra.settings import Settings
 from orchestra.transport.kafka.publisher import KafkaPublisher
-from orchestra.transport.port import Outgoing, Position
+from orchestra.transport.port import Delivery, Outgoing, Position
 from tests.unit.transport.kafka.scripted_network import ScriptedNetwork
 
 pytestmark = pytest.mark.virtual_time
@@ -308,3 +308,95 @@ async def test_close_fails_what_is_not_answered() -> None:
     await publisher.aclose()
 
     assert [await outcome(future) for future in (under_way, waiting)] == [OutcomeUnknownError, UnreachableError]
+
+
+async def many(publisher: KafkaPublisher, *values: bytes) -> Delivery:
+    return await publisher.send_many([Outgoing("t", b"k", value, partition=0) for value in values])
+
+
+async def test_of_a_parcel_that_is_refused_only_the_guilty_record_fails() -> None:
+    network = ScriptedNetwork(TOO_LARGE, 0, TOO_LARGE, 0)
+    publisher = await publisher_on(network)
+
+    failures = await (await many(publisher, b"1", b"2", b"3")).wait()
+
+    assert {place: type(error) for place, error in failures.items()} == {1: RecordTooLargeError}
+    assert [values for _, _, _, values, _ in network.batches] == [[b"1", b"2", b"3"], [b"1"], [b"2"], [b"3"]]
+    assert (publisher._pending, publisher._bytes) == (0, 0)
+    await publisher.aclose()
+
+
+async def test_parcel_that_is_larger_than_a_batch_goes_in_several_in_order() -> None:
+    network = ScriptedNetwork()
+    publisher = await publisher_on(network)
+    values = [b"%d" % n + bytes(2000) for n in range(500)]
+
+    delivery = await many(publisher, *values)
+
+    assert await delivery.wait() == {}
+    assert len(network.batches) > 3
+    assert [value for _, _, _, batch, _ in network.batches for value in batch] == values
+    assert [sequence for _, _, sequence, _, _ in network.batches][1] == len(network.batches[0][3])
+    assert (publisher._pending, publisher._bytes) == (0, 0)
+    await publisher.aclose()
+
+
+async def test_record_of_a_parcel_that_cannot_be_encoded_fails_alone() -> None:
+    network = ScriptedNetwork()
+    publisher = await publisher_on(network)
+    bad = [Outgoing("t", b"k", b"v", [("\ud800", b"")], partition=0), Outgoing("t", b"k", "text", partition=0)]  # type: ignore[arg-type]
+    good = [Outgoing("t", b"k", b"%d" % n, (("h", b"a tuple will do"),), partition=0) for n in range(2)]
+
+    some = await (await publisher.send_many([good[0], *bad, good[1]])).wait()
+    none = await (await publisher.send_many(bad)).wait()
+
+    assert {place: type(error) for place, error in some.items()} == {1: TransportError, 2: TransportError}
+    assert len(none) == 2
+    assert [values for _, _, _, values, _ in network.batches] == [[b"0", b"1"]]
+    assert (publisher._pending, publisher._bytes) == (0, 0)
+    await publisher.aclose()
+
+
+async def test_parcel_that_left_and_was_not_answered_is_unknown_and_one_behind_it_is_unreachable() -> None:
+    network = ScriptedNetwork(*[kafka_errors.RequestTimedOutError()] * 10_000)
+    publisher = await publisher_on(network)
+    first = await many(publisher, b"1", b"2")
+    await asyncio.sleep(0.01)
+    second = await many(publisher, b"3")
+
+    failures = [await delivery.wait() for delivery in (first, second)]
+
+    assert [[type(error) for error in each.values()] for each in failures] == [
+        [OutcomeUnknownError, OutcomeUnknownError],
+        [UnreachableError],
+    ]
+    await publisher.aclose()
+
+
+async def test_parcel_that_was_given_up_is_never_sent_unless_it_has_left() -> None:
+    network = ScriptedNetwork(NOT_LEADER)
+    publisher = await publisher_on(network)
+    left, given_up = await many(publisher, b"1"), await many(publisher, b"3")
+    network.on_ask = left.give_up
+    given_up.give_up()
+
+    failures = [await left.wait(), await given_up.wait()]
+
+    assert [len(each) for each in failures] == [0, 1]
+    assert {value for _, _, _, values, _ in network.batches for value in values} == {b"1"}
+    assert (publisher._pending, publisher._bytes) == (0, 0)
+    await publisher.aclose()
+
+
+async def test_parcel_is_taken_back_no_more_once_its_request_was_made() -> None:
+    """Between the making of a request and its first byte, a record counts as sent: it may be stored."""
+    network = ScriptedNetwork()
+    publisher = await publisher_on(network)
+    await outcome((await send(publisher, b"0"))[0])  # the identity is there: the next dispatch makes the request
+
+    delivery = await many(publisher, b"1")
+    asyncio.get_running_loop().call_soon(delivery.give_up)
+
+    assert await delivery.wait() == {}
+    assert [values for _, _, _, values, _ in network.batches] == [[b"0"], [b"1"]]
+    await publisher.aclose()
