@@ -19,11 +19,7 @@ from orchestra.transport.sharing import share_out
 
 
 class Gate:
-    """What is ours, since which epoch, and whether records may pass.
-
-    Records that aiokafka has given up and ``fetch`` has not returned are *in between*: they count as not read. When
-    they may not pass any more, they are thrown away and read again, if the partition is (again) ours.
-    """
+    """What is ours, since which epoch, and whether records may pass."""
 
     def __init__(self) -> None:
         self.epoch = 0
@@ -32,8 +28,6 @@ class Gate:
         """Paused by the user; a rebalance does not end that for a partition that stays."""
         self._before: frozenset[Partition] = frozenset()
         self._opened = asyncio.Event()
-        self._between: dict[Partition, int] = {}
-        """Partition -> the first offset in between."""
 
     @property
     def is_open(self) -> bool:
@@ -65,32 +59,6 @@ class Gate:
         """Nothing is ours any more."""
         if self.owned:
             self._before, self.owned = self.owned, frozenset()
-        self._between = {}
-
-    def came(self, first_offsets: Mapping[Partition, int]) -> None:
-        """aiokafka gave up records of these partitions, from these offsets on."""
-        for partition, offset in first_offsets.items():
-            self._between[partition] = min(offset, self._between.get(partition, offset))
-
-    def pass_on(self, epoch: int) -> Collection[Partition] | None:
-        """Whose records may be returned now, of those that came since ``epoch``; None: :meth:`throw_away` them."""
-        if epoch != self.epoch or not self.is_open:
-            return None
-        passed, self._between = self._between, {}
-        return passed
-
-    def throw_away(self) -> dict[Partition, int]:
-        """Nothing in between is returned. Gives the places to go back to, at once: the gate may be open by now."""
-        again, self._between = self._between, {}
-        return again
-
-    def moved(self, partition: Partition) -> None:
-        """The user goes on from another place: what is in between is nothing to him."""
-        self._between.pop(partition, None)
-
-    def first_between(self, partition: Partition) -> int | None:
-        """The first offset that was given up and not returned, or None."""
-        return self._between.get(partition)
 
 
 class SharingAssignor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 import aiokafka.errors as kafka_errors
@@ -23,6 +23,7 @@ from orchestra.errors import (
 from orchestra.settings import Settings
 from orchestra.transport.kafka.assignment import Gate
 from orchestra.transport.kafka.failures import translated
+from orchestra.transport.kafka.fetched import Fetched
 from orchestra.transport.kafka.group_client import GroupListener, new_group_client, stop_group_client
 from orchestra.transport.kafka.network import Network
 from orchestra.transport.kafka.places import EARLIEST, LATEST, committed_places, list_offsets
@@ -31,10 +32,6 @@ from orchestra.transport.port import AssignmentListener, Committed, Partition, R
 _log = logging.getLogger(__name__)
 
 _BACKOFF_SECONDS: Final = 0.2
-_APPEND_TIME: Final = 1
-_NOWHERE: Final = TopicPartition("", -1)
-_Batches = Mapping[Any, Sequence[Any]]
-"""What aiokafka gives: TopicPartition (equal to our Partition) -> its records."""
 _REBUILD_AFTER: Final = 5
 """So many failures in a row without a record between them, and the client is made anew."""
 
@@ -62,6 +59,7 @@ class KafkaConsumer:
         self._arguments = arguments
         self._gate = Gate()
         self._client: Any = None
+        self._fetched: Fetched
         self._opening: asyncio.Task[None] | None = None
         self._told: frozenset[Partition] = frozenset()
         """What the listener was told is ours, and not yet that it is not."""
@@ -93,6 +91,7 @@ class KafkaConsumer:
                 raise translated(error, f"joining group {self._subscription.group!r}") from error
             raise
         self._client = client
+        self._fetched = Fetched(client)
         client.subscribe(topics=list(self._subscription.topics), listener=GroupListener(self._assigned, self._revoked))
 
     async def aclose(self) -> None:
@@ -200,18 +199,25 @@ class KafkaConsumer:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         while not self._is_closing:
-            remaining = deadline - loop.time()
             if not self._gate.is_open:
-                await self._wait_for_gate(max(remaining, 0))
-            else:
-                epoch = self._gate.epoch
-                batches = await self._poll(max_records, 0)
-                if not batches and remaining > 0:
-                    batches = await self._wait_for_records(max_records, remaining)
-                if batches and (records := self._records(batches, epoch)):
-                    return records
+                await self._wait_for_gate(max(deadline - loop.time(), 0))
+            elif records := await self._take(max_records, deadline):
+                return records
             if loop.time() >= deadline:
                 break
+        return []
+
+    async def _take(self, most: int, deadline: float) -> list[Record]:
+        """What is ready, at once: then nothing comes between the open gate and the caller. Else waits for some."""
+        try:
+            if records := self._fetched.take(most):
+                self._failures = 0
+                return records
+            remaining = deadline - asyncio.get_running_loop().time()
+            if remaining > 0:
+                await self._wait_for_more(remaining)
+        except kafka_errors.KafkaError as error:
+            await self._failed(error)
         return []
 
     async def _wait_for_gate(self, timeout: float) -> None:
@@ -219,34 +225,17 @@ class KafkaConsumer:
             denied, self._denied = self._denied, None
             raise denied
         if self._opening is not None and self._client is not None and not self._giving_up.locked():
-            await self._client.getmany(_NOWHERE, timeout_ms=0)  # the sign of life; there are no records of nowhere
+            self._fetched.show_life()
         await self._unless_closed(self._gate.wait_open(), timeout)
 
-    def _records(self, batches: _Batches, epoch: int) -> list[Record]:
-        """What may be returned of what aiokafka gave up; called right before it is."""
-        passed = self._gate.pass_on(epoch)
-        if passed is None:
-            for partition, offset in self._gate.throw_away().items():
-                self._seek(partition, offset)
-            return []
-        self._failures = 0
-        return [
-            Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers, r.timestamp_type == 1)
-            for place, each in batches.items()
-            if place in passed
-            for r in each
-        ]
-
-    async def _wait_for_records(self, max_records: int, timeout: float) -> _Batches:
-        """In a task, because aiokafka may wait for an assignment that never comes when we close."""
-        task = asyncio.create_task(self._poll(max_records, int(timeout * 1000)))
-        waits: set[asyncio.Future[Any]] = {task, *self._closings()}
+    async def _wait_for_more(self, timeout: float) -> None:
+        more = self._fetched.more()
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else {}
+            await asyncio.wait({more, *self._closings()}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+            if more.done():
+                more.result()
         finally:
-            if not task.done():
-                task.cancel()
+            more.cancel()
 
     async def _unless_closed(self, wait: Any, timeout: float) -> None:
         task: asyncio.Future[Any] = asyncio.create_task(wait)
@@ -257,16 +246,6 @@ class KafkaConsumer:
 
     def _closings(self) -> tuple[asyncio.Future[Any], ...]:
         return (self._closed,) if self._closed is not None else ()
-
-    async def _poll(self, max_records: int, timeout_ms: int) -> _Batches:
-        try:
-            batches: _Batches = await self._client.getmany(timeout_ms=timeout_ms, max_records=max_records)
-        except kafka_errors.KafkaError as error:
-            await self._failed(error)
-            return {}
-        if batches:
-            self._gate.came({Partition(*place): records[0].offset for place, records in batches.items()})
-        return batches
 
     async def _failed(self, error: kafka_errors.KafkaError) -> None:
         """Raise what the caller must know; the rest passes, or a new client is made."""
@@ -321,8 +300,6 @@ class KafkaConsumer:
     def position(self, partition: Partition) -> int | None:
         if self._client is None or partition not in self._gate.owned:
             return None
-        if (first := self._gate.first_between(partition)) is not None:
-            return first
         step = self._client.position(TopicPartition(*partition))
         try:  # a coroutine that waits only while the place is not known: then there is nothing to tell
             step.send(None)
@@ -347,10 +324,10 @@ class KafkaConsumer:
         self._gate.paused -= ours
         with contextlib.suppress(kafka_errors.IllegalStateError):
             self._client.resume(*_theirs(ours))
+            self._fetched.wake()
 
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._gate.owned:
-            self._gate.moved(partition)
             self._seek(partition, offset)
 
     def _seek(self, partition: Partition, offset: int) -> None:

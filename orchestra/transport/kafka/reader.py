@@ -16,6 +16,7 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from orchestra.errors import ClosedError, OffsetLostError, TopicError, TransportError, UnreachableError
 from orchestra.transport.kafka.failures import NO_ERROR, UNKNOWN_TOPIC, failure, is_transient
+from orchestra.transport.kafka.fetched import unpack
 from orchestra.transport.kafka.network import Network
 from orchestra.transport.kafka.places import EARLIEST, list_offsets
 from orchestra.transport.port import Partition, Record
@@ -125,7 +126,6 @@ class KafkaReader:
 
     def _unpack(self, data: bytes) -> list[Record]:
         topic, number = self._partition
-        first = self._next
         found: list[Record] = []
         memory = MemoryRecords(data)
         while memory.has_next():
@@ -133,13 +133,8 @@ class KafkaReader:
             if not batch.validate_crc():
                 raise UnreachableError(f"{self._name}: damaged on the way: the checksum of a batch is wrong")
             if not batch.is_control_batch:
-                append_time = batch.timestamp_type == 1
-                found += [
-                    Record(topic, number, r.offset, r.timestamp, r.key, r.value, r.headers, append_time) for r in batch
-                ]
+                found += unpack(batch, topic, number, self._next)
             self._next = batch.next_offset
-        if found and found[0].offset < first:  # an answer begins with the whole batch that holds the offset
-            found = [record for record in found if record.offset >= first]
         return found
 
     @property

@@ -11,7 +11,9 @@ from typing import Any
 import aiokafka
 import pytest
 from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.protocol.commit import OffsetFetchRequest
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
@@ -85,3 +87,31 @@ def test_heartbeats_begin_after_the_callback_of_an_assignment() -> None:
     source = inspect.getsource(GroupCoordinator.ensure_active_group)
 
     assert source.index("_do_rejoin_group") < source.index("_start_heartbeat_task")
+
+
+def test_fetched_finds_what_it_takes_out_of_the_fetcher() -> None:
+    """``transport/kafka/fetched.py``; what it relies on in detail is tried in its own tests."""
+    waits = inspect.getsource(Fetcher._fetch_requests_routine) + inspect.getsource(Fetcher._create_fetch_waiter)
+    takes = inspect.getsource(Fetcher.fetched_records)
+
+    assert "self._fetch_waiters" in waits
+    for line in ("self._subscriptions.reassignment_in_progress", "del self._records[tp]", "res_or_error.check_raise()"):
+        assert line in takes
+    assert "self._notify(self._wait_consume_future)" in takes
+    assert "consumed_to(self._partition_records.next_fetch_offset)" in inspect.getsource(FetchResult._update_position)
+    for name in ("_consume_aborted_up_to", "_contains_abort_marker"):
+        assert callable(getattr(PartitionRecords, name))
+
+
+def test_fetcher_asks_for_nothing_of_a_partition_whose_records_were_left_to_it() -> None:
+    source = inspect.getsource(Fetcher._get_actions_per_node)
+
+    assert source.index("if tp in self._records:") < source.index("elif tp_state.paused:")
+
+
+def test_consumer_tells_the_coordinator_that_it_lives_and_raises_its_errors() -> None:
+    source = inspect.getsource(aiokafka.AIOKafkaConsumer.getmany)
+
+    assert "self._coordinator.check_errors()" in source
+    assert "with self._subscription.fetch_context():" in source
+    assert "self._fetch_count" in inspect.getsource(SubscriptionState.fetcher_idle_time.fget)

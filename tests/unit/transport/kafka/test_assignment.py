@@ -19,31 +19,10 @@ def opened(*partitions: Partition) -> Gate:
 def test_nothing_passes_before_the_gate_is_opened() -> None:
     gate = Gate()
     epoch = gate.assign([P0])
-    gate.came({P0: 5})
 
-    assert gate.pass_on(epoch) is None
+    assert not gate.is_open
     assert gate.owned == {P0}
-
-
-def test_what_came_in_this_epoch_passes() -> None:
-    gate = opened(P0)
-    gate.came({P0: 5})
-
-    assert set(gate.pass_on(gate.epoch) or ()) == {P0}
-    assert gate.first_between(P0) is None
-
-
-def test_what_began_before_a_rebalance_does_not_pass_after_it() -> None:
-    gate = opened(P0)
-    before = gate.epoch
-    gate.shut()
-    gate.open(gate.assign([P0]))
-    gate.came({P0: 5})
-
-    assert gate.is_open
-    assert gate.pass_on(before) is None
-    assert gate.throw_away() == {P0: 5}
-    assert gate.throw_away() == {}
+    assert gate.open(epoch)
 
 
 def test_gate_is_not_opened_with_an_epoch_that_is_over() -> None:
@@ -54,33 +33,13 @@ def test_gate_is_not_opened_with_an_epoch_that_is_over() -> None:
     assert not gate.open(epoch)
 
 
-def test_records_in_between_count_as_not_read_while_a_revocation_runs() -> None:
+def test_what_is_ours_stays_ours_while_a_revocation_runs() -> None:
     gate = opened(P0)
-    gate.came({P0: 5})
     gate.shut()
 
-    assert gate.first_between(P0) == 5
     assert gate.owned == {P0}
     gate.release()
-    assert gate.first_between(P0) is None
     assert gate.owned == frozenset()
-
-
-def test_first_of_two_batches_in_between_counts() -> None:
-    gate = opened(P0)
-    gate.came({P0: 5})
-    gate.came({P0: 9})
-
-    assert gate.first_between(P0) == 5
-
-
-def test_seek_makes_what_is_in_between_worthless() -> None:
-    gate = opened(P0, P1)
-    gate.came({P0: 5, P1: 7})
-
-    gate.moved(P0)
-
-    assert set(gate.pass_on(gate.epoch) or ()) == {P1}
 
 
 def test_pause_outlives_a_rebalance_only_for_partitions_that_stay() -> None:
