@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
-import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from bench import consuming, cost, memory, orders, raw, sagas, takeover
 from bench.bench import Bench
+from bench.broker import kafka
 from bench.figures import Figure
 from bench.hardware import hardware
 from bench.report import save, show
-from orchestra.testing.kafka_cluster import KafkaCluster
 
 Measurement = Callable[[Bench], Awaitable[list[Figure]]]
 
@@ -73,19 +71,6 @@ async def measure(bench: Bench, names: list[str]) -> list[Figure]:
             bench.console.print(f"[bold red]{name} failed[/]: {error!r}")
             figures.append(Figure(f"{name}: failures", 1, "", 0, note=type(error).__name__))
     return figures
-
-
-@contextmanager
-def kafka(folder: Path, console: Console) -> Iterator[str]:
-    """A broker of the bench's own, or the one that ``ORCHESTRA_BOOTSTRAP_SERVERS`` names."""
-    if given := os.environ.get("ORCHESTRA_BOOTSTRAP_SERVERS"):
-        yield given
-        return
-    cluster = KafkaCluster.start(folder / "kafka", guarded=True, console=console)
-    try:
-        yield cluster.bootstrap_servers
-    finally:
-        cluster.stop()
 
 
 def _arguments() -> argparse.Namespace:

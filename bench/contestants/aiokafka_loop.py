@@ -13,12 +13,11 @@ from bench.contestants.watch import Watch
 BATCH = 500
 
 
-async def main() -> None:
-    watch = Watch()
+async def consume(servers: str, topic: str, group: str, watch: Watch) -> None:
     consumer = AIOKafkaConsumer(
-        os.environ["BENCH_TOPIC"],
-        bootstrap_servers=os.environ["BENCH_SERVERS"],
-        group_id=os.environ["BENCH_GROUP"],
+        topic,
+        bootstrap_servers=servers,
+        group_id=group,
         enable_auto_commit=False,
         auto_offset_reset="earliest",
     )
@@ -35,4 +34,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    told = (os.environ[name] for name in ("BENCH_SERVERS", "BENCH_TOPIC", "BENCH_GROUP"))
+    asyncio.run(consume(*told, Watch.from_environment()))

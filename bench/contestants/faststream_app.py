@@ -40,7 +40,7 @@ class OrderPlaced(BaseModel):
 
 broker = KafkaBroker(os.environ["BENCH_SERVERS"], logger=None)
 app = FastStream(broker, logger=None)
-watch = Watch()
+watch = Watch.from_environment()
 
 
 @broker.subscriber(

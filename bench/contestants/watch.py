@@ -14,9 +14,10 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 _LOOK_SECONDS = 0.1
 _SETTLE_LOOKS = 3
@@ -26,16 +27,43 @@ _STALLED_LOOKS = 200
 
 
 class Watch:
-    """Counts in one process; writes ``BENCH_RESULT`` when ``BENCH_COUNT`` records came, or when none come any more."""
+    """Counts in one process; is done when ``count`` records came, or when none come any more.
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._count = int(environment["BENCH_COUNT"])
-        self._result = Path(environment["BENCH_RESULT"])
-        self._marks = [self._count, int(environment["BENCH_WARM"])]
+    Args:
+        count: how many there are.
+        warm: after how many the measurement begins.
+        on_look: called at the two records.
+        on_done: called in the end, with what was measured.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        warm: int,
+        *,
+        on_look: Callable[[], object] = lambda: None,
+        on_done: Callable[[dict[str, float]], object] = lambda _: None,
+    ) -> None:
+        self._count = count
+        self._marks = [count, warm]
         self._mark = self._marks.pop()
+        self._on_look = on_look
+        self._on_done = on_done
         self._looks: list[tuple[int, float, float]] = []
         self._keys: list[str] = []
         self.is_done = False
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """``BENCH_COUNT``, ``BENCH_WARM``, and ``BENCH_RESULT``: the file to write in the end."""
+        result = Path(environment["BENCH_RESULT"])
+
+        def write(told: dict[str, float]) -> None:
+            written = result.with_suffix(".part")
+            written.write_text(json.dumps(told))
+            written.rename(result)  # at once: somebody waits for it
+
+        return cls(int(environment["BENCH_COUNT"]), int(environment["BENCH_WARM"]), on_done=write)
 
     def seen(self, key: str) -> None:
         """A record was handled."""
@@ -47,6 +75,7 @@ class Watch:
 
     def _look(self) -> None:
         self._looks.append((len(self._keys), time.process_time(), time.perf_counter()))
+        self._on_look()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -65,18 +94,15 @@ class Watch:
             handled = len(self._keys)
         while len(self._looks) < 2:  # records are missing
             self._look()
-        self._tell()
         self.is_done = True
+        self._on_done(self._told())
 
-    def _tell(self) -> None:
+    def _told(self) -> dict[str, float]:
         (first, first_cpu, begun), (last, last_cpu, ended) = self._looks
-        result = {
+        return {
             "records": last - first,
             "cpu_seconds": last_cpu - first_cpu,
             "seconds": ended - begun,
             "handled": len(self._keys),
             "distinct": len(set(self._keys)),
         }
-        written = self._result.with_suffix(".part")
-        written.write_text(json.dumps(result))
-        written.rename(self._result)  # at once: somebody waits for it
