@@ -48,14 +48,14 @@ async def _look(
     app: App, settings: Settings, *, create: bool
 ) -> tuple[list[TopicSpec], dict[str, TopicState], list[Problem], set[str]]:
     """What is needed, what is there now, what is wrong with it, and what was created."""
-    from orchestra.transport.topic_check import check
+    from orchestra.transport.topic_check import check, missing_of
     from orchestra.units import topics_of
 
     async with connected(settings) as transport:
         needed = topics_of(app, transport, settings)
         names = [spec.name for spec in needed]
         states = await transport.topics.describe(names)
-        missing = [spec for spec in needed if create and spec.name not in states]
+        missing = missing_of(needed, states, partitions=settings.partitions) if create else []
         if missing:
             await transport.topics.create(missing)
             states = await transport.topics.describe(names)

@@ -17,6 +17,8 @@ from orchestra.transport.port import TopicSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _DAY_MS = 86_400_000
+_HEADER_BYTES = 16 * 1024
+"""What a record may have beside its value."""
 
 
 class Coordinator:
@@ -90,8 +92,14 @@ class Coordinator:
                 names.inbox,
                 self.partitions,
                 {"cleanup.policy": "delete", "message.timestamp.type": "LogAppendTime", "retention.ms": "-1"},
+                record_bytes=self.outcome_bytes + _HEADER_BYTES,
             ),
-            TopicSpec(names.state, self.partitions, {"cleanup.policy": "compact", "delete.retention.ms": str(_DAY_MS)}),
+            TopicSpec(
+                names.state,
+                self.partitions,
+                {"cleanup.policy": "compact", "delete.retention.ms": str(_DAY_MS)},
+                record_bytes=self.limits.instance_bytes + _HEADER_BYTES,
+            ),
             TopicSpec(names.journal, self.partitions, _kept(365)),
             TopicSpec(names.alerts, self.partitions, _kept(90)),
             TopicSpec(names.dead_letters, self.partitions, _kept(30)),

@@ -54,5 +54,6 @@ def needed_topics(service: Service, settings: Settings) -> list[TopicSpec]:
     for name in service.command_topics:
         specs[topic(name)] = TopicSpec(topic(name), config={"cleanup.policy": "delete"})
     dead_letters = topic(f"{service.name}.dead-letters")
-    specs[dead_letters] = TopicSpec(dead_letters, config=_DEAD_LETTER_CONFIG)
+    sources = frozenset(map(topic, service.command_topics | service.event_topics))
+    specs[dead_letters] = TopicSpec(dead_letters, config=_DEAD_LETTER_CONFIG, takes_from=sources)
     return list(specs.values())

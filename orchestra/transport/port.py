@@ -291,11 +291,22 @@ class Reader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TopicSpec:
-    """A topic as it must be. ``partitions`` None: the settings' default. ``config``: Kafka's own names and values."""
+    """A topic as it must be.
+
+    Attributes:
+        name: on the cluster.
+        partitions: exactly so many; None: any number, and the settings' default where it is created.
+        config: Kafka's own names and values.
+        takes_from: topics whose records may be moved to this one as they are: it must have as many partitions as the
+            largest of them, and take records as large as theirs.
+        record_bytes: records of that size must be taken.
+    """
 
     name: str
     partitions: int | None = None
     config: Mapping[str, str] = field(default_factory=dict[str, str])
+    takes_from: frozenset[str] = frozenset()
+    record_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ Only what correctness leans on is compared. Whatever else an operator tunes on a
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from orchestra.errors import DefinitionError
@@ -19,6 +19,9 @@ _EXACT = {"cleanup.policy": "delete", "message.timestamp.type": "CreateTime"}
 
 _AT_LEAST = frozenset({"retention.ms", "retention.bytes", "delete.retention.ms", "max.message.bytes"})
 """Settings of which more is fine. -1 is without end."""
+
+
+_SIZE = "max.message.bytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,36 @@ def check(specs: Iterable[TopicSpec], states: Mapping[str, TopicState], *, parti
         states: the topics that exist, by name.
         partitions: how many a missing topic gets whose spec does not say.
     """
+    needed = list(specs)
+    to_create = {spec.name: spec for spec in missing_of(needed, states, partitions=partitions)}
     problems: list[Problem] = []
-    for spec in specs:
+    for spec in needed:
         state = states.get(spec.name)
-        problems.extend([_missing(spec, partitions)] if state is None else _differences(spec, state))
+        if state is None:
+            problems.append(_missing(to_create[spec.name]))
+        else:
+            problems += [*_differences(spec, state), *_too_small(spec, state, states, to_create)]
     return problems
+
+
+def missing_of(specs: Iterable[TopicSpec], states: Mapping[str, TopicState], *, partitions: int) -> list[TopicSpec]:
+    """The specs of topics that do not exist, each with the number of partitions to create it with.
+
+    Where a spec does not say: as many as the largest topic that it takes records from, else ``partitions``.
+    """
+    needed = list(specs)
+    declared = {spec.name: spec.partitions or partitions for spec in needed}
+
+    def count(name: str) -> int:
+        state = states.get(name)
+        return state.partitions if state is not None else declared.get(name, partitions)
+
+    found: list[TopicSpec] = []
+    for spec in needed:
+        if spec.name not in states:
+            sources = [count(name) for name in spec.takes_from]
+            found.append(replace(spec, partitions=spec.partitions or max(sources, default=partitions)))
+    return found
 
 
 def explain(problems: Sequence[Problem], topics: int) -> str:
@@ -93,12 +121,19 @@ def _both(one: TopicSpec, other: TopicSpec) -> TopicSpec:
                 f"topic {one.name!r} is to have {name}={one.config[name]} and {name}={other.config[name]}: "
                 "two parts of the app disagree; give them topics of their own"
             )
-    return TopicSpec(one.name, one.partitions or other.partitions, {**one.config, **other.config})
+    config = {**one.config, **other.config}
+    return TopicSpec(
+        one.name,
+        one.partitions or other.partitions,
+        config,
+        one.takes_from | other.takes_from,
+        max(one.record_bytes, other.record_bytes),
+    )
 
 
-def _missing(spec: TopicSpec, partitions: int) -> Problem:
+def _missing(spec: TopicSpec) -> Problem:
     settings = "".join(f" --config {name}={value}" for name, value in spec.config.items())
-    remedy = f"kafka-topics.sh --create --topic {spec.name} --partitions {spec.partitions or partitions}{settings}"
+    remedy = f"kafka-topics.sh --create --topic {spec.name} --partitions {spec.partitions}{settings}"
     return Problem(spec.name, "missing", "does not exist", remedy)
 
 
@@ -115,12 +150,42 @@ def _differences(spec: TopicSpec, state: TopicState) -> Iterable[Problem]:
         if found is not None and not _suits(name, wanted, found):
             least = "at least " if name in _AT_LEAST and wanted != "-1" else ""
             yield Problem(
-                spec.name,
-                "config",
-                f"has {name}={found}, must have {least}{wanted}",
-                f"kafka-configs.sh --alter --entity-type topics --entity-name {spec.name} "
-                f"--add-config {name}={f'[{wanted}]' if ',' in wanted else wanted}",
+                spec.name, "config", f"has {name}={found}, must have {least}{wanted}", _set(spec.name, name, wanted)
             )
+
+
+def _too_small(
+    spec: TopicSpec, state: TopicState, states: Mapping[str, TopicState], to_create: Mapping[str, TopicSpec]
+) -> Iterable[Problem]:
+    """What keeps a topic from taking the records of others as they are."""
+    counts = {name: states[name].partitions for name in spec.takes_from & states.keys()}
+    counts |= {name: to_create[name].partitions or 0 for name in spec.takes_from & to_create.keys()}
+    largest = max(counts, key=lambda name: (counts[name], name), default=None)
+    if spec.partitions is None and largest is not None and state.partitions < counts[largest]:
+        yield Problem(
+            spec.name,
+            "partitions",
+            f"has {state.partitions} partitions, must have at least the {counts[largest]} of {largest}",
+            f"kafka-topics.sh --alter --topic {spec.name} --partitions {counts[largest]}",
+        )
+    wanted = {f" of {name}": int(states[name].config.get(_SIZE, 0)) for name in spec.takes_from & states.keys()}
+    wanted[""] = spec.record_bytes
+    heaviest = max(wanted, key=lambda name: (wanted[name], name))
+    own = state.config.get(_SIZE)
+    if own is not None and int(own) < wanted[heaviest]:
+        yield Problem(
+            spec.name,
+            "config",
+            f"has {_SIZE}={own}, must have at least {'the ' if heaviest else ''}{wanted[heaviest]}{heaviest}",
+            _set(spec.name, _SIZE, str(wanted[heaviest])),
+        )
+
+
+def _set(topic: str, name: str, value: str) -> str:
+    return (
+        f"kafka-configs.sh --alter --entity-type topics --entity-name {topic} "
+        f"--add-config {name}={f'[{value}]' if ',' in value else value}"
+    )
 
 
 def _suits(name: str, wanted: str, found: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from orchestra.errors import TopicError
 from orchestra.settings import Settings
 from orchestra.transport.port import Topics, TopicSpec
-from orchestra.transport.topic_check import Problem, check, explain
+from orchestra.transport.topic_check import Problem, check, explain, missing_of
 
 log = logging.getLogger("orchestra")
 
@@ -17,6 +17,12 @@ async def find_problems(topics: Topics, needed: Sequence[TopicSpec], settings: S
     """What is wrong with the needed topics on this cluster. Raises UnreachableError."""
     states = await topics.describe([spec.name for spec in needed])
     return check(needed, states, partitions=settings.partitions)
+
+
+async def find_missing(topics: Topics, needed: Sequence[TopicSpec], settings: Settings) -> list[TopicSpec]:
+    """The needed topics that are not there, as they are to be created. Raises UnreachableError."""
+    states = await topics.describe([spec.name for spec in needed])
+    return missing_of(needed, states, partitions=settings.partitions)
 
 
 async def ensure_topics(topics: Topics, needed: Sequence[TopicSpec], settings: Settings) -> None:
@@ -31,7 +37,7 @@ async def ensure_topics(topics: Topics, needed: Sequence[TopicSpec], settings: S
     missing = {problem.topic for problem in problems if problem.kind == "missing"}
     if missing and settings.may_create_topics and len(missing) == len(problems):
         log.info("creating %d topics: %s", len(missing), ", ".join(sorted(missing)))
-        await topics.create([spec for spec in needed if spec.name in missing])
+        await topics.create(await find_missing(topics, needed, settings))
         problems = await find_problems(topics, needed, settings)
     if problems:
         raise TopicError(explain(problems, len(needed)))

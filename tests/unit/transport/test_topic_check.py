@@ -6,7 +6,7 @@ import pytest
 
 from orchestra.errors import DefinitionError
 from orchestra.transport.port import TopicSpec, TopicState
-from orchestra.transport.topic_check import check, explain, merge
+from orchestra.transport.topic_check import check, explain, merge, missing_of
 
 
 def state(name: str = "food.state", partitions: int = 8, **config: str) -> dict[str, TopicState]:
@@ -138,3 +138,127 @@ def test_parts_that_need_the_same_topic_are_merged() -> None:
 def test_parts_that_disagree_about_a_topic_are_told_so(one: TopicSpec, other: TopicSpec, words: str) -> None:
     with pytest.raises(DefinitionError, match=words):
         merge([one, other])
+
+
+LETTERS = TopicSpec("shop.dead-letters", takes_from=frozenset({"orders", "payments"}))
+
+
+def states(*partitions: tuple[str, int], **bytes_of: str) -> dict[str, TopicState]:
+    return {
+        name: TopicState(name, count, 1, {"max.message.bytes": bytes_of.get(name.partition(".")[0], "1000")})
+        for name, count in partitions
+    }
+
+
+def test_dead_letters_need_as_many_partitions_as_the_largest_of_their_sources() -> None:
+    found = states(("orders", 16), ("payments", 4), ("shop.dead-letters", 8))
+
+    (problem,) = check([LETTERS], found, partitions=8)
+
+    assert (problem.topic, problem.kind) == ("shop.dead-letters", "partitions")
+    assert problem.text == "has 8 partitions, must have at least the 16 of orders"
+    assert problem.remedy == "kafka-topics.sh --alter --topic shop.dead-letters --partitions 16"
+
+
+def test_dead_letters_may_have_more_partitions_than_their_sources() -> None:
+    assert check([LETTERS], states(("orders", 2), ("payments", 4), ("shop.dead-letters", 8)), partitions=8) == []
+
+
+def test_a_source_that_is_still_to_be_created_counts_too() -> None:
+    found = states(("payments", 4), ("shop.dead-letters", 8))
+
+    missing, fewer = check([TopicSpec("orders", 12), LETTERS], found, partitions=8)
+
+    assert missing.kind == "missing"
+    assert fewer.text == "has 8 partitions, must have at least the 12 of orders"
+
+
+def test_dead_letters_are_created_with_the_partitions_of_the_largest_source() -> None:
+    found = states(("orders", 16), ("payments", 4))
+
+    (spec,) = missing_of([TopicSpec("orders"), TopicSpec("payments"), LETTERS], found, partitions=8)
+    (problem,) = check([TopicSpec("orders"), TopicSpec("payments"), LETTERS], found, partitions=8)
+
+    assert (spec.name, spec.partitions) == ("shop.dead-letters", 16)
+    assert problem.remedy == "kafka-topics.sh --create --topic shop.dead-letters --partitions 16"
+
+
+def test_dead_letters_of_topics_that_do_not_exist_either_get_the_default() -> None:
+    specs = missing_of([TopicSpec("orders"), TopicSpec("payments"), LETTERS], {}, partitions=5)
+
+    assert [(spec.name, spec.partitions) for spec in specs] == [
+        ("orders", 5),
+        ("payments", 5),
+        ("shop.dead-letters", 5),
+    ]
+
+
+def test_dead_letters_must_take_records_as_large_as_their_sources() -> None:
+    found = states(("orders", 8), ("payments", 8), ("shop.dead-letters", 8), payments="5000")
+
+    (problem,) = check([LETTERS], found, partitions=8)
+
+    assert problem.text == "has max.message.bytes=1000, must have at least the 5000 of payments"
+    assert problem.remedy == (
+        "kafka-configs.sh --alter --entity-type topics --entity-name shop.dead-letters "
+        "--add-config max.message.bytes=5000"
+    )
+
+
+def test_a_topic_must_take_records_of_the_size_that_is_written_to_it() -> None:
+    spec = TopicSpec("food.state", 8, record_bytes=2000)
+
+    (problem,) = check([spec], states(("food.state", 8)), partitions=8)
+
+    assert problem.text == "has max.message.bytes=1000, must have at least 2000"
+    assert problem.remedy.endswith("--entity-name food.state --add-config max.message.bytes=2000")
+    assert check([spec], states(("food.state", 8), food="2000"), partitions=8) == []
+
+
+def test_topics_that_must_have_the_same_partitions_are_all_named_when_one_differs() -> None:
+    specs = [TopicSpec("food.inbox", 8), TopicSpec("food.state", 8), TopicSpec("food.journal", 8)]
+
+    problems = check(specs, states(("food.inbox", 8), ("food.state", 6), ("food.journal", 12)), partitions=8)
+
+    assert [(problem.topic, problem.text) for problem in problems] == [
+        ("food.state", "has 6 partitions, must have 8"),
+        ("food.journal", "has 12 partitions, must have 8"),
+    ]
+
+
+def test_what_two_parts_need_of_one_topic_is_added_up() -> None:
+    one = TopicSpec("letters", takes_from=frozenset({"a"}), record_bytes=10)
+    other = TopicSpec("letters", takes_from=frozenset({"b"}), record_bytes=20)
+
+    assert merge([one, other]) == [TopicSpec("letters", takes_from=frozenset({"a", "b"}), record_bytes=20)]
+
+
+def test_all_kinds_of_problems_are_in_one_report_each_with_its_remedy() -> None:
+    specs = [
+        LETTERS,
+        TopicSpec("food.state", 8, {"cleanup.policy": "compact"}, record_bytes=2000),
+        TopicSpec("absent", 3, {"cleanup.policy": "delete"}),
+    ]
+    found = states(("orders", 16), ("shop.dead-letters", 8), ("food.state", 7), orders="9000")
+
+    text = explain(check(specs, found, partitions=8), len(specs))
+
+    configs = "kafka-configs.sh --alter --entity-type topics --entity-name"
+    assert text.splitlines() == [
+        "3 of 3 topics are not as needed",
+        "  shop.dead-letters: has 8 partitions, must have at least the 16 of orders",
+        "      kafka-topics.sh --alter --topic shop.dead-letters --partitions 16",
+        "  shop.dead-letters: has max.message.bytes=1000, must have at least the 9000 of orders",
+        f"      {configs} shop.dead-letters --add-config max.message.bytes=9000",
+        "  food.state: has 7 partitions, must have 8",
+        "      the count is fixed: declare 8, or delete the topic with its records and create it anew".replace(
+            "8", "7"
+        ),
+        "  food.state: has cleanup.policy=delete, must have compact",
+        f"      {configs} food.state --add-config cleanup.policy=compact",
+        "  food.state: has max.message.bytes=1000, must have at least 2000",
+        f"      {configs} food.state --add-config max.message.bytes=2000",
+        "  missing: absent",
+        "      `orchestra topics create` makes them, or Kafka's own tool:",
+        "      kafka-topics.sh --create --topic absent --partitions 3 --config cleanup.policy=delete",
+    ]
