@@ -3,9 +3,9 @@
 Four passes over one filled topic, each with a group of its own:
 
 1. plain aiokafka, and 2. orchestra, with nothing attached: the CPU time that all else is measured against;
-3. orchestra with a sampler: every millisecond, what is being run? It costs next to nothing, and so tells where the time
-   goes. C code counts for the Python function that called it. Python answers at its next call, so a function may pay for
-   the few instructions before it: believe the stages, and of the functions only the large ones;
+3. orchestra with a sampler: every millisecond, what is being run? It costs next to nothing, and so tells where the
+   time goes. C code counts for the Python function that called it. Python answers at its next call, so a function may
+   pay for the few instructions before it: believe the stages, and of the functions only the large ones;
 4. orchestra under cProfile: which functions are called how often for each record? It slows down every call, so its
    times mislead, but its counts are exact, and it knows C functions by name.
 """

@@ -34,5 +34,5 @@ async def consume(servers: str, topic: str, group: str, watch: Watch) -> None:
 
 
 if __name__ == "__main__":
-    told = (os.environ[name] for name in ("BENCH_SERVERS", "BENCH_TOPIC", "BENCH_GROUP"))
-    asyncio.run(consume(*told, Watch.from_environment()))
+    told = os.environ
+    asyncio.run(consume(told["BENCH_SERVERS"], told["BENCH_TOPIC"], told["BENCH_GROUP"], Watch.from_environment()))
