@@ -10,6 +10,7 @@ OrchestraError
 ├── HandlerError           raised by users' handlers to say how a failure is to be treated
 │   ├── PermanentError     will fail every time: dead letter at once
 │   └── TransientError     may pass: try again
+│       └── RetryAfter         the same, and not before a certain time
 └── TransportError         the log did not do what was asked
     ├── UnreachableError       no broker answered within the deadline
     ├── OutcomeUnknownError    sent, but nobody knows whether it was stored
@@ -29,6 +30,7 @@ succeed later without anybody changing anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import ClassVar
 
 
@@ -102,6 +104,20 @@ class TransientError(HandlerError):
 
     code = "transient"
     retriable = True
+
+
+class RetryAfter(TransientError):  # noqa: N818  it says what to do
+    """It may pass, and not before some time: the next try comes no earlier. It counts as a try, as any failure does.
+
+    ``raise RetryAfter("30s")``, or with seconds as a number, as an HTTP ``Retry-After`` header has them. It may be
+    longer than the policy's ``cap``. What is no length of time makes the record a dead letter with reason CONTRACT.
+    """
+
+    code = "retry-after"
+
+    def __init__(self, delay: float | str | timedelta, message: str = "") -> None:
+        super().__init__(message or f"not before {delay} {'have' if isinstance(delay, str) else 's have'} passed")
+        self.delay = delay
 
 
 class TransportError(OrchestraError):

@@ -14,6 +14,7 @@ from orchestra.events.message import Command, Event, Message, Undo, spec_of
 from orchestra.flows.graph import EndPart, Graph, Kind, StepNode, UndoPart, in_order
 from orchestra.flows.node import DEFAULT_TIMEOUT, Ending, Node, StartsOn, Step, UndoOptions
 from orchestra.flows.rules import check_kinds
+from orchestra.retry import Retry
 
 RESERVED = frozenset({"now", "start", "started", "completed", "compensated", "undo", "cancel"})
 _FLOW_NAME = re.compile(r"[a-z0-9]+(?:[-._][a-z0-9]+)*")
@@ -138,7 +139,7 @@ def _compiled(label: str, member: str, node: Node[Any], nodes: dict[int, Node[An
         make=node.make,
         command=command[0],
         timeout=None if options.timeout is None else _seconds(place, "timeout", options.timeout),
-        retry=options.retry,
+        retry=_retry(place, options.retry),
         undo=_undo(place, node, command[0]),
     )
 
@@ -152,6 +153,15 @@ def _kind(place: str, step: Step[Any]) -> Kind:
             f"{place}: kind={declared!r}: a kind is 'retriable' or 'read_only'; or use undo or @pivot"
         )
     return Kind(declared)
+
+
+def _retry(place: str, retry: Retry) -> Retry:
+    if retry.later or retry.errors or retry.order != "block_key":
+        raise DefinitionError(
+            f"{place}: later, order and errors of a Retry are for handlers; a step is tried again as attempts, first, "
+            "factor and cap say"
+        )
+    return retry
 
 
 def _names(place: str, given: Sequence[Node[Any]], nodes: dict[int, Node[Any]]) -> tuple[str, ...]:
@@ -182,7 +192,9 @@ def _undo(place: str, step: Step[Any], command: type[Command[Any, Any]]) -> Undo
     else:
         undoing, label = _undo_command(place, options.make, command), options.make.__name__
     timeout = _undo_timeout(place, step, options)
-    return UndoPart(make=options.make, label=label, command=undoing, timeout=timeout, retry=options.retry)
+    return UndoPart(
+        make=options.make, label=label, command=undoing, timeout=timeout, retry=_retry(place, options.retry)
+    )
 
 
 def _undo_command(place: str, make: Callable[..., Any], command: type[Command[Any, Any]]) -> type[Command[Any, Any]]:

@@ -24,12 +24,13 @@ from orchestra.service.context import Context
 from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
+from orchestra.service.failing import Failing
 from orchestra.service.lanes import Lane, Worker
 from orchestra.service.outcome import Cause, Result, records, refused
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
-from orchestra.service.retry import Course, Reason, TimedOutError, course_of, waiting_delay
-from orchestra.service.signals import GivenUp, Refused
+from orchestra.service.retry import Reason, TimedOutError
+from orchestra.service.signals import Refused
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Outgoing, Record
 
@@ -53,9 +54,9 @@ class Processor:
         self._routes = routes
         self._publishing = publishing
         self._dead_lettering = DeadLettering(deployment, publishing, clock, statistics)
+        self._failing = Failing(self._dead_lettering, publishing, clock, jitter, statistics)
         self._deadlines = deadlines
         self._clock = clock
-        self._jitter = jitter
         self._statistics = statistics
 
     async def handle(self, record: Record, worker: Worker, lane: Lane) -> Progress | None:
@@ -84,7 +85,7 @@ class Processor:
             if worker.is_lost:
                 return None
             progress = Progress(event, bindings)
-            await self._after_failure(error, progress, progress.left[0], record, worker)
+            await self._failing.after(error, progress, progress.left[0], record, worker)
             return self._end(progress)
         if out and not worker.is_lost:
             await self._publish(out, event, Tries(bindings[0]), record, worker)
@@ -116,7 +117,7 @@ class Processor:
             except Exception as error:
                 if worker.is_lost:
                     return None
-                await self._after_failure(error, progress, tries, record, worker)
+                await self._failing.after(error, progress, tries, record, worker)
             else:
                 if out and not worker.is_lost:
                     await self._publish(out, progress.event, tries, record, worker)
@@ -189,40 +190,13 @@ class Processor:
                 return refused(self._cause(binding.name, context), reason)
             result = Result(entry.outcome, entry.messages, entry.at)
             return records(self._cause(binding.name, context, entry.at), result, self._here.topic)
-        if tries is not None and tries.attempt > 1:
+        if tries is not None and tries.last_error is not None:  # it was begun
             raise PermanentError(f"expired before attempt {tries.attempt}") from tries.last_error
         self._statistics.dropped += 1
         _log.warning(
             "%s: dropped %r unanswered: it expired, and its handler has no ledger", binding.name, context.event
         )
         return ()
-
-    async def _after_failure(
-        self, error: Exception, progress: Progress, tries: Tries, record: Record, worker: Worker
-    ) -> None:
-        """A try failed: it waits for the next one, or it becomes a dead letter."""
-        if isinstance(error, GivenUp):
-            raise error
-        course, reason = course_of(error)
-        tries.last_error = error
-        tries.first_failure = tries.first_failure or self._clock.now()
-        retry = tries.binding.handler.retry
-        if course is Course.WAIT:
-            tries.waits += 1
-            self._publishing.note_wait(tries.waits, error)
-            self._put_off(tries, waiting_delay(tries.waits, self._jitter()), f"waits for {type(error).__name__}")
-        elif course is Course.TRY_AGAIN and retry.allows(tries.attempt + 1):
-            tries.attempt += 1
-            self._statistics.retries += 1
-            self._put_off(tries, retry.delay(tries.attempt, self._jitter()), f"waits for try {tries.attempt}")
-        else:
-            await self._dead_lettering.bury(record, worker, error, reason, progress.event, tries)
-            progress.left.remove(tries)
-
-    @staticmethod
-    def _put_off(tries: Tries, seconds: float, why: str) -> None:
-        tries.due = asyncio.get_running_loop().time() + seconds
-        tries.why = why
 
     def _cause(self, handler: str, context: Context, at: datetime | None = None) -> Cause:
         return Cause(context.event, context.effect_id, handler, self._here.source, at or self._clock.now())

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from datetime import timedelta
 from enum import Enum, StrEnum
 
-from orchestra.errors import DecodeError, DefinitionError, EncodeError, PermanentError, TransientError, TransportError
+from orchestra.duration import seconds
+from orchestra.errors import (
+    DecodeError,
+    DefinitionError,
+    EncodeError,
+    PermanentError,
+    RetryAfter,
+    TransientError,
+    TransportError,
+)
+from orchestra.retry import Retry
 
 
 class TimedOutError(TransientError):
@@ -41,8 +53,18 @@ class Course(Enum):
     """Something that we depend on is down: wait and try again; no attempt is burned and nothing dead-lettered."""
 
 
-def course_of(error: BaseException) -> tuple[Course, Reason]:
-    """What follows from a handler's error, and the reason to give when it ends as a dead letter."""
+_COURSES = {
+    "permanent": (Course.DEAD_LETTER, Reason.PERMANENT),
+    "infrastructure": (Course.WAIT, Reason.TRANSIENT),
+    "transient": (Course.TRY_AGAIN, Reason.TRANSIENT),
+}
+
+
+def course_of(error: BaseException, retry: Retry | None = None) -> tuple[Course, Reason]:
+    """What follows from a handler's error, and the reason to give when it ends as a dead letter. What the handler's
+    policy says of the error comes first."""
+    if retry is not None and (kind := retry.kind_of(error)) is not None:
+        return _COURSES[kind]
     if isinstance(error, DecodeError):
         return Course.DEAD_LETTER, Reason.DECODE
     if isinstance(error, DefinitionError | EncodeError):
@@ -93,3 +115,19 @@ def waiting_delay(round_: int, jitter: float) -> float:
     half of it drawn by chance, so that many waiting ones do not come back at once."""
     longest: float = min(5.0, 0.1 * 2 ** min(round_ - 1, 16))
     return longest * (0.5 + jitter / 2)
+
+
+def earliest(error: BaseException) -> float:
+    """Seconds that must pass before the next try: what a ``RetryAfter`` says, else none.
+
+    Raises:
+        DefinitionError: it says no length of time.
+    """
+    if not isinstance(error, RetryAfter):
+        return 0.0
+    delay = error.delay
+    if isinstance(delay, str | timedelta):
+        return seconds(delay)
+    if not 0 <= delay < math.inf:
+        raise DefinitionError(f"RetryAfter({delay!r}): write seconds, or a duration such as '30s'")
+    return delay

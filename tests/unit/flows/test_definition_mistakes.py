@@ -587,3 +587,8 @@ def test_only_a_flows_class_has_a_definition(what: Any) -> None:
 
 def test_a_bad_retry_is_refused() -> None:
     refused(lambda: Retry(attempts=0), "attempts=0")
+
+
+def test_a_step_has_no_retry_topics() -> None:
+    first = step(retry=Retry(later=("5s",)), undo=Undo)(do)
+    refused(saga(first=first), "Bad.first", "for handlers")

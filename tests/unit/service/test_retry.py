@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -13,11 +14,13 @@ from orchestra.errors import (
     EncodeError,
     OutcomeUnknownError,
     PermanentError,
+    RetryAfter,
     TopicError,
     TransientError,
     UnreachableError,
 )
-from orchestra.service.retry import Course, Reason, TimedOutError, course_of, waiting_delay
+from orchestra.retry import Retry
+from orchestra.service.retry import Course, Reason, TimedOutError, course_of, earliest, waiting_delay
 
 
 def sqlite_error(code: int) -> sql.OperationalError:
@@ -96,6 +99,30 @@ def test_database_that_is_down_is_waited_for(error: Exception) -> None:
 )
 def test_mistakes_and_conflicts_in_a_database_are_tried_again_and_then_dead_lettered(error: Exception) -> None:
     assert course_of(error) == (Course.TRY_AGAIN, Reason.TRANSIENT)
+
+
+def test_what_the_policy_says_of_an_error_comes_before_the_built_in_rules() -> None:
+    policy = Retry(
+        errors={ConnectionError: "permanent", ZeroDivisionError: "infrastructure", DefinitionError: "transient"}
+    )
+
+    assert course_of(ConnectionResetError(), policy) == (Course.DEAD_LETTER, Reason.PERMANENT)
+    assert course_of(ZeroDivisionError(), policy) == (Course.WAIT, Reason.TRANSIENT)
+    assert course_of(DefinitionError("wrong return"), policy) == (Course.TRY_AGAIN, Reason.TRANSIENT)
+    assert course_of(DecodeError("data", "bad"), policy) == (Course.DEAD_LETTER, Reason.DECODE)
+
+
+@pytest.mark.parametrize("delay", [90, 90.0, "90s", "1m30s", timedelta(seconds=90)])
+def test_retry_after_takes_seconds_or_a_duration(delay: float | str | timedelta) -> None:
+    assert earliest(RetryAfter(delay)) == 90.0
+    assert course_of(RetryAfter(delay)) == (Course.TRY_AGAIN, Reason.TRANSIENT)
+    assert "90" in str(RetryAfter(delay)) or "1" in str(RetryAfter(delay))
+
+
+@pytest.mark.parametrize("delay", [-1, float("nan"), float("inf"), "soon"])
+def test_retry_after_refuses_what_is_no_length_of_time(delay: float | str) -> None:
+    with pytest.raises(DefinitionError, match="duration"):
+        earliest(RetryAfter(delay))
 
 
 def test_waiting_grows_to_five_seconds_and_is_spread() -> None:
