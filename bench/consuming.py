@@ -7,9 +7,6 @@ same round. ``contestants/watch.py`` says what is counted as the cost.
 
 from __future__ import annotations
 
-import asyncio
-import json
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,57 +14,31 @@ from statistics import median
 from typing import Literal
 
 from bench.bench import Bench
+from bench.contestant import Contestant, ours, theirs, turn
 from bench.contestants import order
 from bench.figures import Figure
 from bench.filling import Filled, fill, numbered
-from bench.members import ORCHESTRA, crew
 from bench.plain import committed
 
 NAMESPACE = "bench-consuming"
 ROUNDS = 3
-DONE_WITHIN = 240.0
 
 
-@dataclass(frozen=True, slots=True)
-class Contestant:
-    """Who consumes what.
+RAW = theirs("raw aiokafka, json", "aiokafka_loop")
+OURS = ours("orchestra, binary, 64 lanes", "many_lanes")
+PEER = theirs("FastStream, default", "faststream_app", BENCH_ACK="default")
+SAFE_PEER = theirs("FastStream, at least once", "faststream_app", BENCH_ACK="at-least-once")
 
-    Attributes:
-        name: as the table says it.
-        topic: which of the filled ones: binary, structured, or few for those who are slow.
-        command: the process.
-        environment: what it is told besides topic and group.
-    """
-
-    name: str
-    topic: str
-    command: tuple[str, ...]
-    environment: Mapping[str, str]
-
-
-def _orchestra(name: str, topic: str, service: str) -> Contestant:
-    target = f"bench.contestants.orchestra_service:{service}"
-    return Contestant(name, topic, (ORCHESTRA, "run", "--log-level", "warning", target), {})
-
-
-def _python(name: str, topic: str, module: str, **environment: str) -> Contestant:
-    return Contestant(name, topic, (sys.executable, "-m", f"bench.contestants.{module}"), environment)
-
-
-RAW = "raw aiokafka, json"
-OURS = "orchestra, binary, 64 lanes"
-PEER = "FastStream, default"
-SAFE_PEER = "FastStream, at least once"
-
-CONTESTANTS = (
-    _python(RAW, "binary", "aiokafka_loop"),
-    _orchestra("orchestra, binary, 1 lane", "binary", "one_lane"),
-    _orchestra(OURS, "binary", "many_lanes"),
-    _orchestra("orchestra, structured, 1 lane", "structured", "one_lane"),
-    _orchestra("orchestra, structured, 64 lanes", "structured", "many_lanes"),
-    _python(PEER, "binary", "faststream_app", BENCH_ACK="default"),
-    _python(SAFE_PEER, "few", "faststream_app", BENCH_ACK="at-least-once"),
-)
+TOPICS = {
+    RAW: "binary",
+    ours("orchestra, binary, 1 lane", "one_lane"): "binary",
+    OURS: "binary",
+    ours("orchestra, structured, 1 lane", "one_lane"): "structured",
+    ours("orchestra, structured, 64 lanes", "many_lanes"): "structured",
+    PEER: "binary",
+    SAFE_PEER: "few",
+}
+"""Contestant -> what it reads: binary, structured, or few records for those who are slow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +62,14 @@ class Run:
 
 async def consuming(bench: Bench) -> list[Figure]:
     """Everybody. Takes five minutes on two quiet cores."""
-    topics = await _fill(bench, ("binary", "structured", "few"))
-    return figures(await _take_turns(bench, CONTESTANTS, topics, 1 if bench.quick else ROUNDS))
+    topics = await _fill(bench, ("binary", "structured", "few"), bench.some(200_000))
+    return figures(await _take_turns(bench, tuple(TOPICS), topics, 1 if bench.quick else ROUNDS))
 
 
 async def pace(bench: Bench) -> list[Figure]:
     """Only plain aiokafka and orchestra, in more rounds: for whoever works on the hot path. Takes a minute."""
-    pair = [contestant for contestant in CONTESTANTS if contestant.name in (RAW, OURS)]
-    runs = await _take_turns(bench, pair, await _fill(bench, ("binary",)), 2 if bench.quick else 5)
+    topics = await _fill(bench, ("binary",), bench.some(60_000))
+    runs = await _take_turns(bench, (RAW, OURS), topics, 3 if bench.quick else 7)
     return [*_costs(runs), _against_raw(runs), *_faults(runs)]
 
 
@@ -109,14 +80,14 @@ async def _take_turns(
     for number in range(1, rounds + 1):
         begun = time.perf_counter()
         for contestant in contestants:
-            runs[contestant.name].append(await run(bench, contestant, topics[contestant.topic], f"round{number}"))
+            runs[contestant.name].append(await run(bench, contestant, topics[TOPICS[contestant]], f"round{number}"))
         us = ", ".join(f"{several[-1].us:.1f}" for several in runs.values())
         bench.say(f"round {number} of {rounds}: {time.perf_counter() - begun:.0f} s; us CPU a record: {us}")
     return runs
 
 
-async def _fill(bench: Bench, wanted: Collection[str]) -> dict[str, Filled]:
-    many, few = bench.some(200_000), bench.some(10_000)
+async def _fill(bench: Bench, wanted: Collection[str], many: int) -> dict[str, Filled]:
+    few = bench.some(10_000)
     made = {"binary": (many, order.binary), "structured": (many, order.structured), "few": (few, order.binary)}
     return {
         name: await fill(bench.servers, f"{NAMESPACE}-{name}", numbered(count, order.key, make))
@@ -126,42 +97,16 @@ async def _fill(bench: Bench, wanted: Collection[str]) -> dict[str, Filled]:
 
 
 async def run(bench: Bench, contestant: Contestant, filled: Filled, label: str) -> Run:
-    """One process, from its start until it has committed and ended."""
-    name = f"{contestant.name}-{label}".replace(", ", "-").replace(" ", "-")
-    result = bench.folder / NAMESPACE / f"{name}.json"
-    environment = {
-        "BENCH_SERVERS": bench.servers,
-        "BENCH_TOPIC": filled.topic,
-        "BENCH_GROUP": f"{NAMESPACE}.{name}",
-        "BENCH_COUNT": str(filled.count),
-        "BENCH_WARM": str(min(10_000, filled.count // 6)),
-        "BENCH_RESULT": str(result),
-        "ORCHESTRA_BOOTSTRAP_SERVERS": bench.servers,
-        "ORCHESTRA_NAMESPACE": f"{NAMESPACE}.{name}",
-        "ORCHESTRA_TOPICS": json.dumps({"bench.orders": filled.topic}),
-        **contestant.environment,
-    }
-    async with crew(bench.folder / NAMESPACE, environment) as members:
-        member = members.run(name, *contestant.command)
-        async with asyncio.timeout(DONE_WITHIN):
-            while not result.exists():
-                members.require_running()
-                await asyncio.sleep(0.1)
-        await members.stop(member)
-    told = json.loads(result.read_text())
+    """One turn, from its start until it has committed and ended."""
+    async with turn(bench, contestant, filled, label) as at_work:
+        told = await at_work.told()
     return Run(
         us=told["cpu_seconds"] / told["records"] * 1e6,
         rate=told["records"] / told["seconds"],
         lost=filled.count - told["distinct"],
         duplicates=told["handled"] - told["distinct"],
-        uncommitted=abs(filled.count - await _committed(bench, name, filled)),
+        uncommitted=abs(filled.count - await committed(bench.servers, at_work.group)),
     )
-
-
-async def _committed(bench: Bench, name: str, filled: Filled) -> int:
-    """What the group has committed: one of ours has the service's name behind the namespace."""
-    group = f"{NAMESPACE}.{name}"
-    return max([await committed(bench.servers, each) for each in (group, f"{group}.one-lane", f"{group}.many-lanes")])
 
 
 # ---- what is made of the runs
@@ -172,14 +117,14 @@ def figures(runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
     return [
         *_costs(runs),
         _against_raw(runs),
-        _ratio("consuming: CPU, FastStream default / ours", runs[PEER], runs[OURS], 4.5, "higher"),
-        _ratio("consuming: CPU, FastStream at least once / ours", runs[SAFE_PEER], runs[OURS], 25, "higher"),
+        _ratio("consuming: CPU, FastStream default / ours", runs[PEER.name], runs[OURS.name], 4.5, "higher"),
+        _ratio("consuming: CPU, FastStream at least once / ours", runs[SAFE_PEER.name], runs[OURS.name], 25, "higher"),
         *_faults(runs),
     ]
 
 
 def _against_raw(runs: Mapping[str, Sequence[Run]]) -> Figure:
-    return _ratio("consuming: CPU, ours / raw", runs[OURS], runs[RAW], 1.7, "lower")
+    return _ratio("consuming: CPU, ours / raw", runs[OURS.name], runs[RAW.name], 1.7, "lower")
 
 
 def _faults(runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
@@ -198,7 +143,7 @@ def _faults(runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
 
 
 def _costs(runs: Mapping[str, Sequence[Run]]) -> list[Figure]:
-    return [_cost(name, several, runs[RAW]) for name, several in runs.items()]
+    return [_cost(name, several, runs[RAW.name]) for name, several in runs.items()]
 
 
 def _cost(name: str, several: Sequence[Run], raw: Sequence[Run]) -> Figure:

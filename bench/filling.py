@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 
 from bench.plain import Headers, create_topics, producer
-from orchestra.transport.port import partition_for
+from orchestra.transport.partitioner import partition_for
 
 PARTITIONS = 16
 _UNDER_WAY = 64
