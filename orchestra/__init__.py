@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from orchestra.retry import Retry
     from orchestra.service.context import Context
     from orchestra.service.ledger import create_tables as create_ledger_tables
-    from orchestra.service.ledger import prune as prune_ledger
+    from orchestra.service.ledger_upkeep import prune as prune_ledger
     from orchestra.service.service import Service
     from orchestra.service.sqlite import sqlite_engine
     from orchestra.settings import Security, Settings
@@ -119,10 +119,8 @@ _HOMES = {
     ),
     "orchestra.retry": ("Retry",),
     "orchestra.service.context": ("Context",),
-    "orchestra.service.ledger": (
-        "create_ledger_tables",
-        "prune_ledger",
-    ),
+    "orchestra.service.ledger": ("create_ledger_tables",),
+    "orchestra.service.ledger_upkeep": ("prune_ledger",),
     "orchestra.service.service": ("Service",),
     "orchestra.service.sqlite": ("sqlite_engine",),
     "orchestra.settings": (

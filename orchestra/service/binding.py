@@ -84,7 +84,7 @@ class Binding:
         """Shut the effect of a command that came too late, without calling the handler, and give its entry. None where
         the handler is not given a session."""
         from orchestra.service.effect import shut_expired
-        from orchestra.service.ledger import is_session
+        from orchestra.sql.session import is_session
 
         async with self._injection.opened() as opened:
             for value in (*self._injection.fixed.values(), *opened.values()):

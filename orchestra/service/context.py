@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cloudevents.core.v1.event import CloudEvent
 
     from orchestra.service.effect import Effect, EventEffect, Handling, Types
-    from orchestra.service.ledger import Session
+    from orchestra.sql.session import Session
 
 R = TypeVar("R", bound=Event)
 J = TypeVar("J", bound=Event)

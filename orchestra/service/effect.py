@@ -10,11 +10,15 @@ from typing import Any, Generic, Self, TypeVar
 
 from orchestra.errors import DecodeError, DefinitionError, PermanentError
 from orchestra.events.message import Command, Event, Message, Undo, decode_data, spec_of
-from orchestra.service.ledger import Entry, Session, State, find, forget, store, take, whole_millis
+from orchestra.service.ledger import Entry, State, find, forget, store, take, whole_millis
 from orchestra.service.outcome import Emitted, emitted
 from orchestra.service.signals import Refused
+from orchestra.sql.failure import is_contention
+from orchestra.sql.session import Session
 
 O = TypeVar("O", bound=Event)  # noqa: E741
+
+_ENTER_ROUNDS = 5
 
 Types = Mapping[str, type[Event]]
 """Type -> class of every outcome that the service can give."""
@@ -96,12 +100,19 @@ class Effect(Generic[O]):
             raise DefinitionError(
                 f"{handling.handler}: the session is in a transaction already; enter ctx.effect before using it"
             )
-        try:
-            await self._enter()
-        except BaseException:
-            await self._session.rollback()
-            raise
-        return self
+        rounds = _ENTER_ROUNDS
+        while True:
+            rounds -= 1
+            try:
+                await self._enter()
+            except BaseException as error:
+                await self._session.rollback()
+                # Where a transaction sees a snapshot (REPEATABLE READ, SERIALIZABLE), one that waited for another
+                # delivery is told to begin anew, instead of seeing its row. Nothing is done yet: so do, and see it.
+                if not rounds or not is_contention(error):
+                    raise
+            else:
+                return self
 
     async def _enter(self) -> None:
         handling = self._handling

@@ -12,26 +12,18 @@ expressions would cost more than running it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Literal, TypeGuard
+from typing import Any, Literal
+
+from orchestra.sql.session import Session, alone, connection_of  # isort: skip  first: it says what to install
 
 from pydantic_core import from_json, to_json
+from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.schema import CreateIndex, CreateTable
 
-from orchestra.clock import Clock, SystemClock
-from orchestra.duration import Duration, seconds
-from orchestra.errors import DefinitionError
 from orchestra.service.outcome import Emitted
-
-try:
-    from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text, text
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-    from sqlalchemy.schema import CreateIndex, CreateTable
-except ImportError as missing:  # pragma: no cover  the extra is installed wherever tests run
-    raise ImportError("the effect ledger needs the extra: pip install 'orchestra[sql]'") from missing
-
-Session = AsyncSession | AsyncConnection
-"""What a transaction of the user's is opened with."""
 
 metadata = MetaData()
 effects = Table(
@@ -45,9 +37,6 @@ effects = Table(
     Column("emitted", Text),  # JSON: a list of messages
 )
 _by_age = Index("orchestra_effects_at", effects.c.at_ms)
-
-KEPT = timedelta(days=30)
-"""Rows are kept at least so long: as long as the longest pause after which a command may be sent again."""
 
 
 class State(StrEnum):
@@ -80,36 +69,17 @@ class Entry:
 
 
 async def create_tables(engine: AsyncEngine) -> None:
-    """Create the ledger's table where it is missing. Idempotent. Call it before the service starts."""
-    async with engine.begin() as connection:
+    """Create the ledger's table where it is missing. Idempotent, and safe in several processes at once. Call it before
+    the service starts."""
+    async with alone(engine, "ledger tables") as connection:
         await connection.execute(CreateTable(effects, if_not_exists=True))
         await connection.execute(CreateIndex(_by_age, if_not_exists=True))
-
-
-async def prune(engine: AsyncEngine, older_than: Duration = KEPT, *, clock: Clock | None = None) -> int:
-    """Delete entries older than that, a thousand in each transaction, and tell how many.
-
-    Raises:
-        DefinitionError: less than 30 days: a command that is sent again later would have its effect twice.
-    """
-    age = seconds(older_than)
-    if age < KEPT.total_seconds():
-        raise DefinitionError(f"prune(older_than={older_than!r}): entries are kept for {KEPT.days} days at least")
-    before = _millis((clock or SystemClock()).now()) - int(age * 1000)
-    total = 0
-    while True:
-        async with engine.begin() as connection:
-            gone = (await connection.execute(_PRUNE, {"before": before})).rowcount
-        total += gone
-        if gone < 1000:
-            return total
 
 
 async def take(session: Session, effect_id: str, state: State, handler: str, at: datetime) -> Entry | None:
     """Make the effect's row, or find the one that is there. None: it is made, and ours until the transaction ends."""
     row = {"effect_id": effect_id, "state": state, "handler": handler, "at_ms": _millis(at)}
-    # The connection, not the session: no second way round through the session's bind for each statement.
-    connection = await session.connection() if isinstance(session, AsyncSession) else session
+    connection = await connection_of(session)
     if (await connection.execute(_INSERT, row)).rowcount == 1:
         return None
     found = await find(session, effect_id)
@@ -119,10 +89,15 @@ async def take(session: Session, effect_id: str, state: State, handler: str, at:
 
 async def find(session: Session, effect_id: str) -> Entry | None:
     """The effect's row, if there is one."""
-    connection = await session.connection() if isinstance(session, AsyncSession) else session
+    connection = await connection_of(session)
     row = (await connection.execute(_SELECT, {"effect_id": effect_id})).one_or_none()
     if row is None:
         return None
+    return entry_of(row)
+
+
+def entry_of(row: Any) -> Entry:
+    """What a row of the table says."""
     outcome = None if row.outcome is None else _message(from_json(row.outcome))
     messages = () if row.emitted is None else tuple(map(_message, from_json(row.emitted)))
     return Entry(State(row.state), datetime.fromtimestamp(row.at_ms / 1000, UTC), outcome, messages)
@@ -130,7 +105,7 @@ async def find(session: Session, effect_id: str) -> Entry | None:
 
 async def store(session: Session, effect_id: str, outcome: Emitted | None, messages: list[Emitted]) -> None:
     """Say how the effect of a row that is ours ended."""
-    connection = await session.connection() if isinstance(session, AsyncSession) else session
+    connection = await connection_of(session)
     await connection.execute(
         _UPDATE,
         {
@@ -142,14 +117,9 @@ async def store(session: Session, effect_id: str, outcome: Emitted | None, messa
     )
 
 
-def is_session(value: object) -> TypeGuard[Session]:
-    """Whether a transaction can be opened with this."""
-    return isinstance(value, Session)
-
-
 async def forget(session: Session, effect_id: str) -> None:
     """Take the effect's row away again."""
-    connection = await session.connection() if isinstance(session, AsyncSession) else session
+    connection = await connection_of(session)
     await connection.execute(_FORGET, {"effect_id": effect_id})
 
 
@@ -167,10 +137,6 @@ _UPDATE = text(
     "UPDATE orchestra_effects SET state = :state, outcome = :outcome, emitted = :emitted WHERE effect_id = :effect_id"
 )
 _FORGET = text("DELETE FROM orchestra_effects WHERE effect_id = :effect_id")
-_PRUNE = text(
-    "DELETE FROM orchestra_effects WHERE effect_id IN"
-    " (SELECT effect_id FROM orchestra_effects WHERE at_ms < :before LIMIT 1000)"
-)
 
 
 def _millis(moment: datetime) -> int:

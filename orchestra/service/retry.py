@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from datetime import timedelta
 from enum import Enum, StrEnum
 
@@ -18,6 +17,7 @@ from orchestra.errors import (
     TransportError,
 )
 from orchestra.retry import Retry
+from orchestra.sql.failure import is_contention, is_database_down
 
 
 class TimedOutError(TransientError):
@@ -50,7 +50,8 @@ class Course(Enum):
     DEAD_LETTER = "dead letter"
     TRY_AGAIN = "try again"
     WAIT = "wait"
-    """Something that we depend on is down: wait and try again; no attempt is burned and nothing dead-lettered."""
+    """Something that we depend on is down, or another transaction was in the way: wait and try again; no attempt is
+    burned and nothing dead-lettered."""
 
 
 _COURSES = {
@@ -71,7 +72,7 @@ def course_of(error: BaseException, retry: Retry | None = None) -> tuple[Course,
         return Course.DEAD_LETTER, Reason.CONTRACT
     if isinstance(error, PermanentError):
         return Course.DEAD_LETTER, Reason.PERMANENT
-    if is_infrastructure(error):
+    if is_infrastructure(error) or is_contention(error):
         return Course.WAIT, Reason.TRANSIENT
     return Course.TRY_AGAIN, Reason.TIMEOUT if isinstance(error, TimedOutError) else Reason.TRANSIENT
 
@@ -80,34 +81,7 @@ def is_infrastructure(error: BaseException) -> bool:
     """Whether the error says that something we depend on is down, and nothing about the record."""
     if isinstance(error, TransportError):
         return error.retriable
-    return isinstance(error, ConnectionError) or _is_database_down(error)
-
-
-# SQLite's primary codes for "not now" and "the disk": busy, locked, no memory, read-only, I/O, full, cannot open and
-# protocol. Its code 1 is a mistake in a statement, an OperationalError to sqlite3 too: waiting for it would never end.
-_SQLITE_DOWN = frozenset({5, 6, 7, 8, 10, 13, 14, 15})
-# PostgreSQL: connection, out of resources, operator intervention (shutdown, cannot connect now).
-_POSTGRES_DOWN = ("08", "53", "57P")
-
-
-def _is_database_down(error: BaseException) -> bool:
-    if "sqlalchemy.exc" not in sys.modules:  # then no error is one of its own
-        return False
-    from sqlalchemy import exc as sql
-
-    if isinstance(error, sql.TimeoutError):  # no connection became free
-        return True
-    if not isinstance(error, sql.DBAPIError):
-        return False
-    if error.connection_invalidated or isinstance(error, sql.InterfaceError):
-        return True
-    cause = error.orig
-    if (code := getattr(cause, "sqlite_errorcode", None)) is not None:
-        return code & 0xFF in _SQLITE_DOWN
-    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    if state is not None:
-        return str(state).startswith(_POSTGRES_DOWN)
-    return isinstance(error, sql.OperationalError)
+    return isinstance(error, ConnectionError) or is_database_down(error)
 
 
 def waiting_delay(round_: int, jitter: float) -> float:

@@ -6,9 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,13 +27,6 @@ server = LocalPostgres.start(directory)
 print(directory, server._process.pid, flush=True)
 time.sleep(60)
 """
-
-
-@pytest.fixture
-def own_server() -> Iterator[LocalPostgres]:
-    server = LocalPostgres.start(Path(tempfile.mkdtemp(prefix="orchestra-postgres-")))
-    yield server
-    server.stop()
 
 
 async def ask(url: str, statement: str) -> object:

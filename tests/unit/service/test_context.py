@@ -36,4 +36,4 @@ except ImportError as error:
 def test_ledger_without_sqlalchemy_says_what_to_install() -> None:
     ran = subprocess.run([sys.executable, "-c", WITHOUT_SQL], capture_output=True, text=True, check=True)
 
-    assert ran.stdout.strip() == "the effect ledger needs the extra: pip install 'orchestra[sql]'"
+    assert ran.stdout.strip() == "the effect ledger and the outbox need the extra: pip install 'orchestra[sql]'"

@@ -1,4 +1,7 @@
-"""The effect ledger, through handlers on a real SQLite file: every effect once, every answer again."""
+"""The effect ledger, through handlers on a real SQLite file: every effect once, every answer again.
+
+The same tests run on PostgreSQL: ``tests/integration/test_ledger_postgres.py``.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,8 @@ from orchestra.ids import derived_id
 from orchestra.retry import Retry
 from orchestra.service.context import Context
 from orchestra.service.effect import action_of
-from orchestra.service.ledger import create_tables, effects, prune
+from orchestra.service.ledger import create_tables, effects
+from orchestra.service.ledger_upkeep import prune
 from orchestra.service.service import Service
 from orchestra.service.sqlite import sqlite_engine
 from orchestra.transport.port import TopicSpec
@@ -43,8 +47,8 @@ Body = Callable[[Reserve, Context, AsyncSession, Any], Awaitable[Reserved | Sold
 class Shop:
     """A service with a ledger and a stock of ten."""
 
-    def __init__(self, path: Path, **options: Any) -> None:
-        self.engine = sqlite_engine(path / "stock.db")
+    def __init__(self, engine: AsyncEngine, **options: Any) -> None:
+        self.engine = engine
         self.rig = Rig(clock=SystemClock(), session_timeout=0.5)
         self.service = Service("stock")
         self.actions: list[Any] = []
@@ -76,7 +80,7 @@ class Shop:
                     return effect.outcome
                 shop.actions.append(effect.action)
                 if isinstance(effect.action, Reserved):
-                    await session.execute(text("UPDATE stock SET left = left + 1"))
+                    await session.execute(text("UPDATE stock SET units = units + 1"))
                 return effect.done(Released(order_id=command.order_id))
 
         @self.service.handles(Undo[Reserve])
@@ -88,17 +92,17 @@ class Shop:
                 return effect.done(Done())
 
     async def take(self, command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Reserved | SoldOut:
-        left = (await session.execute(text("SELECT left FROM stock"))).scalar_one()
+        left = (await session.execute(text("SELECT units FROM stock"))).scalar_one()
         if left < command.count:
             sold_out: SoldOut = effect.done(SoldOut(order_id=command.order_id))
             return sold_out
-        await session.execute(text("UPDATE stock SET left = :left"), {"left": left - command.count})
+        await session.execute(text("UPDATE stock SET units = :units"), {"units": left - command.count})
         reserved: Reserved = effect.done(Reserved(order_id=command.order_id))
         return reserved
 
     async def left(self) -> int:
         async with self.engine.connect() as connection:
-            found: int = (await connection.execute(text("SELECT left FROM stock"))).scalar_one()
+            found: int = (await connection.execute(text("SELECT units FROM stock"))).scalar_one()
             return found
 
     async def rows(self) -> dict[str, str]:
@@ -112,15 +116,20 @@ async def opened(shop: Shop) -> AsyncIterator[Shop]:
     await create_tables(shop.engine)
     await create_tables(shop.engine)  # idempotent
     async with shop.engine.begin() as connection:
-        await connection.execute(text("CREATE TABLE stock (left INTEGER NOT NULL)"))
+        await connection.execute(text("CREATE TABLE stock (units INTEGER NOT NULL)"))
         await connection.execute(text("INSERT INTO stock VALUES (10)"))
     yield shop
     await shop.engine.dispose()
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Shop]:
-    async with opened(Shop(tmp_path)) as made:
+def engine(tmp_path: Path) -> AsyncEngine:
+    return sqlite_engine(tmp_path / "stock.db")
+
+
+@pytest.fixture
+async def shop(engine: AsyncEngine) -> AsyncIterator[Shop]:
+    async with opened(Shop(engine)) as made:
         yield made
 
 
@@ -149,7 +158,7 @@ async def test_rejection_is_stored_and_said_again_when_it_could_succeed_by_now(s
         await shop.rig.command(Reserve(order_id="1", count=11))
         await process.idle()
         async with shop.engine.begin() as connection:
-            await connection.execute(text("UPDATE stock SET left = 100"))
+            await connection.execute(text("UPDATE stock SET units = 100"))
         await shop.rig.command(Reserve(order_id="1", count=11))
         await process.idle()
 
@@ -159,7 +168,7 @@ async def test_rejection_is_stored_and_said_again_when_it_could_succeed_by_now(s
 
 async def test_outcome_that_the_command_does_not_have_is_never_stored(shop: Shop) -> None:
     async def answer_wrongly(command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Any:
-        await session.execute(text("UPDATE stock SET left = 0"))
+        await session.execute(text("UPDATE stock SET units = 0"))
         return effect.done(Released(order_id=command.order_id))
 
     shop.body = answer_wrongly
@@ -230,7 +239,7 @@ async def test_crash_after_the_effect_and_before_the_answer_repeats_the_answer_o
 
 async def test_exception_within_the_effect_rolls_everything_back(shop: Shop) -> None:
     async def fail_once(command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Reserved | SoldOut:
-        await session.execute(text("UPDATE stock SET left = 0"))
+        await session.execute(text("UPDATE stock SET units = 0"))
         effect.done(Reserved(order_id="1"))
         if ctx.attempt == 1:
             raise TransientError("after all")
@@ -253,7 +262,7 @@ async def test_exception_that_the_handler_catches_outside_its_effect_has_rolled_
     async def reserve(command: Reserve, ctx: Context, session: AsyncSession) -> Reserved:
         try:
             async with ctx.effect(session, command) as effect:
-                await session.execute(text("UPDATE stock SET left = 0"))
+                await session.execute(text("UPDATE stock SET units = 0"))
                 raise ZeroDivisionError
         except ZeroDivisionError:
             await session.commit()
@@ -269,7 +278,7 @@ async def test_exception_that_the_handler_catches_outside_its_effect_has_rolled_
 
 async def test_leaving_without_done_rolls_back_and_is_no_answer(shop: Shop) -> None:
     async def forget(command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Reserved | SoldOut:
-        await session.execute(text("UPDATE stock SET left = 0"))
+        await session.execute(text("UPDATE stock SET units = 0"))
         return Reserved(order_id="1")
 
     shop.body = forget
@@ -283,14 +292,14 @@ async def test_leaving_without_done_rolls_back_and_is_no_answer(shop: Shop) -> N
     assert [answer.type for answer in shop.rig.answers()] == ["orchestra.step.failed.v1"]
 
 
-async def test_handler_that_is_cancelled_within_its_effect_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_handler_that_is_cancelled_within_its_effect_leaves_nothing_behind(engine: AsyncEngine) -> None:
     async def hang_once(command: Reserve, ctx: Context, session: AsyncSession, effect: Any) -> Reserved | SoldOut:
         if ctx.attempt == 1:
-            await session.execute(text("UPDATE stock SET left = 0"))
+            await session.execute(text("UPDATE stock SET units = 0"))
             await asyncio.sleep(3600)
         return await shop.take(command, ctx, session, effect)
 
-    async with opened(Shop(tmp_path, timeout="1s")) as shop:
+    async with opened(Shop(engine, timeout="1s")) as shop:
         shop.body = hang_once
         async with shop.rig.running(shop.service) as process:
             await shop.rig.command(Reserve(order_id="1"))
@@ -364,7 +373,7 @@ async def test_compensation_that_is_rejected_is_tried_anew_when_it_is_asked_for_
             if effect.outcome is not None:
                 return effect.outcome
             shop.actions.append(effect.action)
-            await session.execute(text("UPDATE stock SET left = left + 100"))
+            await session.execute(text("UPDATE stock SET units = units + 100"))
             return effect.done(
                 Released(order_id=command.order_id) if can_be_undone else SoldOut(order_id=command.order_id)
             )
@@ -506,7 +515,7 @@ async def test_event_handled_twice_has_its_effect_once_and_emits_twice_alike(sho
         async with ctx.effect(session, event) as effect:
             if effect.is_repeat:
                 return None
-            await session.execute(text("UPDATE stock SET left = left - 1"))
+            await session.execute(text("UPDATE stock SET units = units - 1"))
             return effect.done(Watched(order_id=event.order_id))
 
     async with shop.rig.running(service) as process:
@@ -526,7 +535,7 @@ async def test_two_handlers_of_one_event_have_effects_of_their_own(shop: Shop) -
     async def take(event: Placed, ctx: Context, session: AsyncSession) -> None:
         async with ctx.effect(session, event) as effect:
             if not effect.is_repeat:
-                await session.execute(text("UPDATE stock SET left = left - 1"))
+                await session.execute(text("UPDATE stock SET units = units - 1"))
                 effect.done()
 
     @service.on(Placed)

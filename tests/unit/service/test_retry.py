@@ -86,18 +86,21 @@ def test_database_that_is_down_is_waited_for(error: Exception) -> None:
     assert course_of(error)[0] is Course.WAIT
 
 
+@pytest.mark.parametrize("state", ["40001", "40P01", "55P03"])
+def test_transaction_that_was_in_anothers_way_is_done_again_and_burns_no_attempt(state: str) -> None:
+    assert course_of(postgres_error(state, sql.OperationalError))[0] is Course.WAIT
+
+
 @pytest.mark.parametrize(
     "error",
     [
         sqlite_error(1),  # no such table: waiting would never end
         sql.IntegrityError("INSERT", {}, Exception("unique")),
         sql.ProgrammingError("SELEC", {}, Exception("syntax")),
-        postgres_error("40001", sql.OperationalError),  # serialisation failure: try again
-        postgres_error("40P01", sql.OperationalError),  # deadlock
         postgres_error("42P01", sql.ProgrammingError),  # no such table
     ],
 )
-def test_mistakes_and_conflicts_in_a_database_are_tried_again_and_then_dead_lettered(error: Exception) -> None:
+def test_mistakes_and_violations_in_a_database_are_tried_again_and_then_dead_lettered(error: Exception) -> None:
     assert course_of(error) == (Course.TRY_AGAIN, Reason.TRANSIENT)
 
 
