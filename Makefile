@@ -22,7 +22,7 @@ unit: venv ## the tests that need no Kafka: seconds
 	$(BIN)/pytest -q tests/unit $(wildcard tests/typing)
 
 kafka-tests: venv ## the tests that need a Kafka: they start one
-	$(BIN)/pytest -q $(wildcard tests/contract) tests/integration
+	$(BIN)/pytest -q $(wildcard tests/contract) tests/integration tests/faults
 
 soak: venv ## searches and simulations within wider bounds: many minutes
 	$(BIN)/pytest -q -m soak tests/unit
