@@ -13,7 +13,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,6 @@ class Site:
             replication_factor=3,
         ).model_copy(update=TIMES | times)
         self.transport = KafkaTransport(self.settings, name="faults")
-        self.publisher = self.transport.publisher
         self.ledger = Ledger(folder)
         self.members: list[Member] = []
         self.sent: dict[str, int] = {}
@@ -71,28 +70,35 @@ class Site:
         self.letters_topic = self.settings.topic("counter.dead-letters")
         self.group = self.settings.scoped("counter")
         self._audit = Audit(self)
-        self._background: set[asyncio.Task[None]] = set()
+        self._is_enough = False
 
     async def __aenter__(self) -> Site:
         self.folder.mkdir(exist_ok=True)
+        async with AsyncExitStack() as stack:
+            await self._open(stack)
+            self._opened = stack.pop_all()
+        return self
+
+    async def _open(self, stack: AsyncExitStack) -> None:
+        stack.push_async_callback(self.transport.aclose)
         await self.transport.start()
         await self.transport.topics.create(topics_of(App.of([counter]), self.transport, self.settings))
         self._sender = self.transport.publisher()
         await self._sender.start()
-        self._background.add(asyncio.create_task(self._audit.run()))
-        return self
+        self._auditing = asyncio.create_task(self._audit.run())
+        stack.push_async_callback(asyncio.wait, {self._auditing})
+        stack.callback(self._auditing.cancel)
+        stack.push_async_callback(self._end_members)
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._background:
-            task.cancel()
-        await asyncio.wait(self._background)
+        await self._opened.aclose()
+
+    async def _end_members(self) -> None:
         for member in self.members:
             if member.is_alive:
                 member.resume()
                 member.kill()
                 await member.ended()
-        await self._sender.aclose()
-        await self.transport.aclose()
 
     # ---- members
 
@@ -223,6 +229,8 @@ class Site:
         assert self.ledger.disorder() == [], "in order for each account"
         assert self.ledger.known - self.commands() == set(), "nothing was counted that was not sent"
         assert {command for command, _ in await self.letters()} == self.doomed, "dead letters: these and no others"
+        assert not self._auditing.done(), self._auditing
+        assert self._audit.rounds > 0
         assert self._audit.violations == [], "nothing is committed before it is done"
         assert await self._answered() >= self.commands(), "every command is answered"
         self.check_members()

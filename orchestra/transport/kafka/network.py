@@ -22,7 +22,7 @@ from orchestra.transport.kafka.failures import NO_ERROR, UNKNOWN_TOPIC, failure,
 from orchestra.transport.port import Partition
 
 _BACKOFF_SECONDS = 0.1
-_MISSING_SECONDS = 1.0
+_MISSING_SECONDS = 2.0
 """A topic counts as missing once brokers have said so for that long: they learn of new topics one after the other."""
 
 GROUP: Final[int] = int(CoordinationType.GROUP)
@@ -168,8 +168,11 @@ class Network:
         self._facts.update(found)
         return found
 
-    async def require(self, topics: Collection[str]) -> dict[str, TopicFacts]:
+    async def require(self, topics: Collection[str], *, patience: float = _MISSING_SECONDS) -> dict[str, TopicFacts]:
         """:meth:`learn`, until all are there and have leaders.
+
+        Args:
+            patience: seconds from which on a topic that brokers do not know counts as missing.
 
         Raises:
             TopicError: one is missing.
@@ -181,7 +184,7 @@ class Network:
         async def attempt() -> dict[str, TopicFacts]:
             found = await self.learn(topics)
             if missing := sorted(set(topics) - set(found)):
-                if loop.time() - began > _MISSING_SECONDS:
+                if loop.time() - began > patience:
                     raise TopicError(f"topic {missing[0]!r} does not exist")
                 raise UnreachableError(f"topic {missing[0]!r} is not known (yet)")
             for topic, facts in found.items():

@@ -79,7 +79,8 @@ class KafkaTopics:
                 self._check((row[0], row[1], row[2]) for row in answer.topic_errors)
 
         await self._network.persist(attempt, "creating topics")
-        await self._network.require([spec.name for spec in specs])
+        # They are created: a broker that does not know them yet is busy, and will.
+        await self._network.require([spec.name for spec in specs], patience=self._network.timeout)
 
     def _row(self, spec: TopicSpec) -> tuple[Any, ...]:
         partitions = spec.partitions or self._settings.partitions
