@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import consuming, cost, memory, orders, raw, sagas, takeover
+from bench import consuming, idle, keys, latency, memory, orders, raw, sagas, slow, takeover
 from bench.bench import Bench
 from bench.broker import kafka
 from bench.figures import Figure
@@ -25,8 +25,11 @@ Measurement = Callable[[Bench], Awaitable[list[Figure]]]
 MEASUREMENTS: dict[str, Measurement] = {
     "raw": raw.round_trips,
     "floor": raw.floor,
-    "cost": cost.cost,
     "consuming": consuming.consuming,
+    "slow": slow.slow,
+    "latency": latency.latencies,
+    "keys": keys.keys,
+    "idle": idle.idle,
     "sagas": sagas.sagas,
     "orders": orders.orders,
     "takeover": takeover.takeover,
@@ -47,7 +50,9 @@ def main() -> int:
             bench = Bench(servers, folder, console, quick=arguments.quick)
             figures = asyncio.run(measure(bench, arguments.only or list(MEASUREMENTS)))
             if bench.quick:
-                figures = [figure.unjudged() if figure.unit in ("ms", "/s") else figure for figure in figures]
+                figures = [
+                    figure.unjudged() if figure.unit in ("ms", "/s", "times", "%") else figure for figure in figures
+                ]
     except KeyboardInterrupt:
         console.print("\n[yellow]stopped; nothing is left running[/]")
         return 130

@@ -55,11 +55,15 @@ class Turn:
     _result: Path
     _crew: Crew
 
+    def require_running(self) -> None:
+        """Raises RuntimeError, with the end of its log, when it has ended by itself."""
+        self._crew.require_running()
+
     async def told(self) -> dict[str, Any]:
         """What it tells in the end; see ``contestants/watch.py``. It is still running then."""
         async with asyncio.timeout(DONE_WITHIN):
             while not self._result.exists():
-                self._crew.require_running()
+                self.require_running()
                 await asyncio.sleep(0.1)
         told: dict[str, Any] = json.loads(self._result.read_text())
         return told

@@ -1,7 +1,6 @@
 """A saga whose participants do nothing and keep nothing: what is left is the framework.
 
-``bench.noop:participants`` and ``bench.noop:coordinator`` are run as processes of their own; so is ``bench.noop:sink``,
-which handles one event and is compared with a plain consumer.
+``bench.noop:participants`` and ``bench.noop:coordinator`` are run as processes of their own.
 """
 
 from typing import Never
@@ -106,10 +105,3 @@ class Ticked(Event, type="bench.ticked.v1", topic="bench.ticks"):
     tick: Key[str]
     count: int
     tags: list[str]
-
-
-sink = Service("sink")
-
-
-@sink.on(Ticked)
-async def take(event: Ticked, ctx: Context) -> None: ...

@@ -111,26 +111,31 @@ class Tracer:
 
 async def raw(servers: str, filled: Filled) -> float:
     """Microseconds a record."""
-    told: dict[str, float] = {}
-    watch = Watch(filled.count, filled.count // 6, on_done=told.update)
-    await aiokafka_loop.consume(servers, filled.topic, "profile-raw", watch)
-    return told["cpu_seconds"] / told["records"] * 1e6
+    watch = Watch(filled.count, filled.count // 6)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(watch.wait_done())
+        await aiokafka_loop.consume(servers, filled.topic, "profile-raw", watch)
+    return us_of(watch)
 
 
 async def ours(servers: str, filled: Filled, label: str, lanes: int, on_look: Callable[[], object]) -> float:
     """Microseconds a record."""
-    told: dict[str, float] = {}
     settings = Settings(bootstrap_servers=servers, namespace=f"profile-{label}", topics={"bench.orders": filled.topic})
 
-    def done(measured: dict[str, float]) -> None:
-        told.update(measured)
-        runtime.stop()
-
-    watch = Watch(filled.count, filled.count // 6, on_look=on_look, on_done=done)
-    async with connected(settings) as transport:
+    watch = Watch(filled.count, filled.count // 6, on_look=on_look)
+    async with connected(settings) as transport, asyncio.TaskGroup() as tasks:
         runtime = ServiceRuntime(counting("profiled", lanes, watch), transport, settings)
-        await runtime.run()
-    return told["cpu_seconds"] / told["records"] * 1e6
+        running = tasks.create_task(runtime.run())
+        await watch.wait_done()
+        runtime.stop()
+        await running
+    return us_of(watch)
+
+
+def us_of(watch: Watch) -> float:
+    told = watch.told()
+    assert told["distinct"] == told["handled"], told
+    return float(str(told["cpu_seconds"])) / float(str(told["records"])) * 1e6
 
 
 async def profile(servers: str, console: Console, arguments: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 
 from aiokafka import AIOKafkaConsumer
 
@@ -14,6 +13,7 @@ BATCH = 500
 
 
 async def consume(servers: str, topic: str, group: str, watch: Watch) -> None:
+    """Until the watch is done."""
     consumer = AIOKafkaConsumer(
         topic,
         bootstrap_servers=servers,
@@ -22,17 +22,22 @@ async def consume(servers: str, topic: str, group: str, watch: Watch) -> None:
         auto_offset_reset="earliest",
     )
     await consumer.start()
-    with watch.running():
-        while not watch.is_done:
-            batches = await consumer.getmany(timeout_ms=100, max_records=BATCH)
-            for records in batches.values():
-                for record in records:
-                    watch.seen(json.loads(record.value)["order_id"])
-            if batches:
-                await consumer.commit()
+    while not watch.is_done:
+        batches = await consumer.getmany(timeout_ms=100, max_records=BATCH)
+        for records in batches.values():
+            for record in records:
+                watch.seen(json.loads(record.value)["order_id"])
+        if batches:
+            await consumer.commit()
     await consumer.stop()
 
 
+async def main() -> None:
+    from bench.contestants import told
+
+    with told.telling():
+        await consume(told.SERVERS, told.TOPIC, told.GROUP, told.WATCH)
+
+
 if __name__ == "__main__":
-    told = os.environ
-    asyncio.run(consume(told["BENCH_SERVERS"], told["BENCH_TOPIC"], told["BENCH_GROUP"], Watch.from_environment()))
+    asyncio.run(main())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 from pydantic import BaseModel
 
 from bench.contestants.order import KIND
@@ -29,11 +27,6 @@ class OrderPlaced(Event, type=KIND, topic="bench.orders"):
 
 def counting(name: str, max_in_flight: int, watch: Watch) -> Service:
     service = Service(name, max_in_flight=max_in_flight)
-
-    @service.resource
-    async def watching() -> AsyncIterator[Watch]:
-        with watch.running():
-            yield watch
 
     @service.on(OrderPlaced)
     async def take(event: OrderPlaced) -> None:

@@ -17,7 +17,7 @@ from faststream import AckPolicy, FastStream
 from faststream.kafka import KafkaBroker
 from pydantic import BaseModel
 
-from bench.contestants.watch import Watch
+from bench.contestants import told
 
 SAFELY = os.environ["BENCH_ACK"] == "at-least-once"
 
@@ -38,23 +38,22 @@ class OrderPlaced(BaseModel):
     note: str | None
 
 
-broker = KafkaBroker(os.environ["BENCH_SERVERS"], logger=None)
+broker = KafkaBroker(told.SERVERS, logger=None)
 app = FastStream(broker, logger=None)
-watch = Watch.from_environment()
 
 
 @broker.subscriber(
-    os.environ["BENCH_TOPIC"],
-    group_id=os.environ["BENCH_GROUP"],
+    told.TOPIC,
+    group_id=told.GROUP,
     auto_offset_reset="earliest",
     ack_policy=AckPolicy.NACK_ON_ERROR if SAFELY else AckPolicy.ACK_FIRST,  # the latter is its default
 )
 async def take(order: OrderPlaced) -> None:
-    watch.seen(order.order_id)
+    told.WATCH.seen(order.order_id)
 
 
 async def main() -> None:
-    with watch.running():
+    with told.telling():
         await app.run()
 
 
