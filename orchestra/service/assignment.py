@@ -19,26 +19,39 @@ class Assignment:
 
     Args:
         leave: ends the work of shares and commits it; called before they are forgotten. Never raises.
+        announce: stores that their records are about to be begun. Never raises.
         high_water: queued records from which a partition may be paused. It goes on at half of that.
         ahead: the most records that one fetch may bring after a partition was paused.
     """
 
-    def __init__(self, leave: Callable[[Collection[Share]], Awaitable[None]], *, high_water: int, ahead: int) -> None:
+    def __init__(
+        self,
+        leave: Callable[[Collection[Share]], Awaitable[None]],
+        announce: Callable[[Collection[Share]], Awaitable[None]],
+        *,
+        high_water: int,
+        ahead: int,
+    ) -> None:
         self.shares: dict[tuple[str, int], Share] = {}
         self.consumer: Consumer | None = None
         """Set before it is started: consumer and listener know each other."""
         self._leave = leave
+        self._announce = announce
+        self._ahead = ahead
         self._high_water = high_water
         self._high_span = max(WINDOW // 2, WINDOW - ahead)
 
     async def on_assigned(self, partitions: Collection[Partition]) -> None:
         starts = await asyncio.gather(*(self._start_of(partition) for partition in partitions))
         for partition, (place, committed) in zip(partitions, starts, strict=True):
-            share = Share(partition, place)
+            share = Share(partition, place, ahead=self._ahead)
             share.committed = committed
+            if place is not None:
+                share.gate = share.suspicion.gate(place.base)
             self.shares[partition] = share
         assert self.consumer is not None
         self.consumer.resume(partitions)  # a pause may have outlived the share that asked for it
+        await self._announce([self.shares[partition] for partition in partitions])
 
     async def _start_of(self, partition: Partition) -> tuple[Place | None, Committed | None]:
         """Where the group stands. Without an answer: unknown, and the map of what is done above the place is not used;
@@ -49,8 +62,9 @@ class Assignment:
         except TransportError as error:
             _log.warning("%s: no committed place to read: %s", partition, error)
             return None, None
-        if committed is None:
-            return None, None
+        if committed is None:  # then where the subscription begins is the place, and is stored before the first record
+            position = self.consumer.position(partition)
+            return (None if position is None else Place(position)), None
         return read_place(committed.offset, committed.metadata), committed
 
     async def on_revoked(self, partitions: Collection[Partition]) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from orchestra.errors import CommitFailedError, TransportError
+from orchestra.service.crash_loop import IDLE_SECONDS
 from orchestra.service.lanes import Share
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Committed, Consumer
@@ -47,13 +48,19 @@ class Committer:
         self._every = every
         self._done = 0
         self._due = asyncio.Event()
-        self._lock = asyncio.Lock()  # taken by nobody who fetches, or whom fetching waits for
+        self._lock = asyncio.Lock()  # taken by nobody who fetches
+        self.on_committed: Callable[[Share], None] = lambda _: None
+        """Called with each share whose place is stored."""
 
     def on_done(self) -> None:
         """A record is done."""
         self._done += 1
         if self._done >= self._every:
             self._due.set()
+
+    def hurry(self) -> None:
+        """Somebody waits for the next round."""
+        self._due.set()
 
     async def run(self) -> None:
         """Commit in rounds, until cancelled."""
@@ -65,7 +72,15 @@ class Committer:
                 pass
             self._due.clear()
             self._done = 0
-            await self.commit([share for share in self._shares.values() if not share.is_draining])
+            shares = [share for share in self._shares.values() if not share.is_draining]
+            self._clear_idle(shares)
+            await self.commit(shares)
+
+    def _clear_idle(self, shares: Collection[Share]) -> None:
+        now = asyncio.get_running_loop().time()
+        for share in shares:
+            if share.suspicion.restarts and not share.tracker.incomplete and now - share.since > IDLE_SECONDS:
+                share.suspicion.clear()
 
     async def commit(self, shares: Collection[Share]) -> None:
         """Store how far these are done, where that changed. Never raises: what is not stored is handled again."""
@@ -89,11 +104,16 @@ class Committer:
             else:
                 for share, place in offsets.items():
                     share.committed = place
+                    self.on_committed(share)
 
     def _place(self, share: Share) -> Committed | None:
         place = share.tracker.place()
         if place is None:
             return None
+        suspicion = share.suspicion
+        if suspicion.restarts:
+            suspicion.moved(place.base)
+            place = place._replace(restarts=suspicion.left() if share.is_draining else suspicion.restarts)
         made = Committed(place.base, place.note())
         before = share.committed
         return None if before is not None and (made == before or made.offset < before.offset) else made

@@ -26,12 +26,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol
 
-from orchestra.service.offsets import Place, Tracker
+from orchestra.service.crash_loop import Suspicion
+from orchestra.service.offsets import WINDOW, Place, Tracker
 from orchestra.service.signals import GivenUp
 from orchestra.transport.port import Committed, Partition, Record
 
@@ -44,18 +46,32 @@ class Share:
         "busy",
         "committed",
         "drained",
+        "finished",
+        "gate",
+        "held",
         "is_draining",
         "is_paused",
         "lanes",
         "parked",
         "partition",
         "queued",
+        "since",
+        "suspicion",
         "tracker",
     )
 
-    def __init__(self, partition: Partition, start: Place | None) -> None:
+    def __init__(self, partition: Partition, start: Place | None, *, ahead: int = WINDOW) -> None:
         self.partition = partition
         self.tracker = Tracker(start)
+        self.suspicion = Suspicion(start, ahead)
+        self.gate: int | None = None
+        """The offset from which no record may be begun before the place has moved; None: there is no such offset."""
+        self.held: list[Lane] = []
+        """Lanes that wait for the gate."""
+        self.finished = 0
+        """Records that are done, since the assignment."""
+        self.since = asyncio.get_running_loop().time()
+        """When it was assigned, in the loop's time."""
         self.lanes: dict[bytes, Lane] = {}
         self.queued = 0
         """Records that wait or are being handled."""
@@ -133,17 +149,24 @@ class Lanes:
     Args:
         limit: the most records handled at once.
         on_done: called after each record that is done.
+        on_held: called when a lane waits for its share's gate.
     """
 
-    def __init__(self, *, limit: int, on_done: Callable[[], None]) -> None:
+    def __init__(
+        self, *, limit: int, on_done: Callable[[], None], on_held: Callable[[Share], None] = lambda _: None
+    ) -> None:
         self.handle: Handle
         """What a worker does with a record; set before the first comes."""
         self._limit = limit
         self._on_done = on_done
+        self._on_held = on_held
         self._ready: deque[Lane] = deque()
         self._parked: list[tuple[float, int, Lane]] = []  # a heap
         self._order = count()
         self._alarm: asyncio.TimerHandle | None = None
+        self._only: Share | None = None
+        self._aside: list[Lane] = []  # lanes of other shares, while one runs alone
+        self._quiet: asyncio.Future[None] | None = None
         self._idle: list[asyncio.Future[None]] = []
         self._is_calling = False
         self.failure: BaseException | None = None
@@ -219,6 +242,7 @@ class Lanes:
             self._give_back(worker)
             self.workers.discard(worker)
             self.lost.discard(worker)
+            self._note_quiet()
             if self._ready and not self._is_calling:
                 self._call_worker()
 
@@ -227,8 +251,16 @@ class Lanes:
         ready = self._ready
         while ready:
             lane = ready.popleft()
-            if lane.share.is_draining:
+            share = lane.share
+            if share.is_draining:
                 self._drop(lane)
+                continue
+            if self._only is not None and share is not self._only:
+                self._aside.append(lane)
+                continue
+            if share.gate is not None and lane.records[0].offset >= share.gate:
+                share.held.append(lane)
+                self._on_held(share)
                 continue
             if ready and not self._is_calling:
                 self._call_worker()
@@ -236,6 +268,7 @@ class Lanes:
         return None
 
     async def _rest(self) -> None:
+        self._note_quiet()
         called: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._idle.append(called)
         try:
@@ -256,6 +289,7 @@ class Lanes:
             return
         share, records = lane.share, lane.records
         records.popleft()
+        share.finished += 1
         self._release(share, record)
         share.tracker.done(record.offset)
         self._on_done()
@@ -299,6 +333,53 @@ class Lanes:
                 self._room.set_result(None)
 
     # ---- lanes that wait
+
+    def move_gate(self, share: Share, gate: int | None) -> None:
+        """From now on, records below ``gate`` may be begun."""
+        share.gate = gate
+        held, share.held = share.held, []
+        self._ready.extend(held)
+        self._call_for_ready()
+
+    @asynccontextmanager
+    async def only(self, share: Share) -> AsyncGenerator[None]:
+        """Entered when nothing is being handled; within, nothing of other shares is begun."""
+        self._only = share
+        try:
+            await self.quiet()
+            yield
+        finally:
+            self._only = None
+            aside, self._aside = self._aside, []
+            self._ready.extend(aside)
+            self._call_for_ready()
+
+    async def quiet(self) -> None:
+        """Return when nothing is being handled, and nothing ready is left that may be."""
+        if self._is_quiet():
+            return
+        self._quiet = asyncio.get_running_loop().create_future()
+        self._call_for_ready()
+        await self._quiet
+
+    def _is_quiet(self) -> bool:
+        return not self._ready and not self._is_calling and all(worker.lane is None for worker in self.workers)
+
+    def _note_quiet(self) -> None:
+        if self._quiet is not None and not self._quiet.done() and self._is_quiet():
+            self._quiet.set_result(None)
+
+    def begin(self, lane: Lane) -> None:
+        """Let one held lane pass its share's gate."""
+        share = lane.share
+        share.held.remove(lane)
+        share.gate = lane.records[0].offset + 1
+        self._ready.appendleft(lane)
+        self._call_for_ready()
+
+    def _call_for_ready(self) -> None:
+        if self._ready and not self._is_calling:
+            self._call_worker()
 
     def _park(self, lane: Lane, waiting: Waiting) -> None:
         """Put a lane aside until its oldest record may go on. It costs no worker, and no task."""
@@ -352,9 +433,10 @@ class Lanes:
         """Begin nothing more of these shares, and end what only waits. Each one's ``drained`` is set in the end."""
         for share in shares:
             share.is_draining = True
-            for lane in share.parked:
+            for lane in (*share.parked, *share.held):
                 self._drop(lane)
             share.parked.clear()
+            share.held.clear()
             if not share.busy:
                 share.drained.set()
         self.cancel(shares, only_waiting=True)

@@ -26,7 +26,7 @@ class Place(NamedTuple):
     done: frozenset[int] = frozenset()
     """Offsets above the base that are done."""
     restarts: int = 0
-    """How often the base's record was begun without an end: reserved for telling records that kill their process."""
+    """Owners that died without getting beyond the base: see :mod:`orchestra.service.crash_loop`."""
 
     def note(self) -> str:
         """The text kept with the commit: ``o1;<restarts>;<map>``, the map's bit *i* being offset ``base + i``."""

@@ -25,6 +25,7 @@ from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
 from orchestra.service.failing import Failing
+from orchestra.service.isolation import Condemned
 from orchestra.service.lanes import Lane, Worker
 from orchestra.service.outcome import Cause, Result, records, refused
 from orchestra.service.progress import Progress, Tries
@@ -94,6 +95,10 @@ class Processor:
 
     async def _go_on(self, record: Record, worker: Worker, lane: Lane) -> Progress | None:
         """A record that was begun before."""
+        if isinstance(lane.progress, Condemned):
+            killer = PermanentError("every process that began this record has died")
+            await self._dead_lettering.bury(record, worker, killer, Reason.CRASH_LOOP, _readable(record))
+            return None
         progress = cast("Progress | None", lane.progress)
         if progress is None:
             event = decode(record.headers, record.value)
@@ -200,3 +205,11 @@ class Processor:
 
     def _cause(self, handler: str, context: Context, at: datetime | None = None) -> Cause:
         return Cause(context.event, context.effect_id, handler, self._here.source, at or self._clock.now())
+
+
+def _readable(record: Record) -> Envelope | None:
+    """The event of a record that must not be looked into: its attributes, where they stand in headers."""
+    try:
+        return decode(record.headers, b"")
+    except DecodeError:
+        return None

@@ -15,6 +15,7 @@ from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import deploy, needed_topics
 from orchestra.service.drain import drain
 from orchestra.service.handler import Handler
+from orchestra.service.isolation import Isolation
 from orchestra.service.lanes import Lanes, Share, Worker
 from orchestra.service.processor import Processor
 from orchestra.service.publishing import Publishing
@@ -71,7 +72,7 @@ class ServiceRuntime:
         self._is_closed = False
         # A queue of a few rounds keeps the workers busy while the next fetch is under way.
         self._buffer = max(16, 4 * service.max_in_flight)
-        self._assignment = Assignment(self._leave, high_water=self._buffer // 4, ahead=self._buffer)
+        self._assignment = Assignment(self._leave, self._announce, high_water=self._buffer // 4, ahead=self._buffer)
         self._publisher = transport.publisher()
         topics = sorted(settings.topic(topic) for topic in service.command_topics | service.event_topics)
         subscription = Subscription(settings.scoped(service.name), topics)
@@ -79,7 +80,9 @@ class ServiceRuntime:
         self._committer = Committer(
             self._consumer, self._assignment.shares, self._statistics, timeout=settings.request_timeout
         )
-        self._lanes = Lanes(limit=service.max_in_flight, on_done=self._committer.on_done)
+        self._lanes = Lanes(limit=service.max_in_flight, on_done=self._committer.on_done, on_held=self._on_held)
+        self._isolation = Isolation(self._lanes, self._committer)
+        self._committer.on_committed = self._isolation.on_committed
         self._deadlines = Deadlines(self._lanes, grace=grace, on_abandoned=self._count_abandoned)
 
     def needed_topics(self) -> list[TopicSpec]:
@@ -138,14 +141,19 @@ class ServiceRuntime:
         """
         if not self._is_started:
             await self.start()
-        committing = asyncio.create_task(self._committer.run(), name=f"orchestra-commit-{self._service.name}")
+        name = self._service.name
+        beside = {
+            asyncio.create_task(self._committer.run(), name=f"orchestra-commit-{name}"),
+            asyncio.create_task(self._isolation.run(), name=f"orchestra-isolate-{name}"),
+        }
         try:
             while not self._stopping.is_set():
                 await self._fetch()
         finally:
             await self.drain()
-            committing.cancel()
-            await asyncio.wait({committing})
+            for task in beside:
+                task.cancel()
+            await asyncio.wait(beside)
             await self._aclose()
 
     def stop(self) -> None:
@@ -169,6 +177,12 @@ class ServiceRuntime:
         await self._lanes.aclose(self._grace if not self._hurry.is_set() else 0.1)
         await self._publisher.aclose()
         await self._resources.aclose()
+
+    async def _announce(self, shares: Collection[Share]) -> None:
+        await self._committer.commit(shares)
+
+    def _on_held(self, share: Share) -> None:
+        self._isolation.on_held(share)
 
     async def _leave(self, shares: Collection[Share]) -> None:
         settings = self._settings

@@ -38,11 +38,11 @@ class Consumer:
         self.paused -= set(partitions)
 
 
-async def leave(shares: Collection[Share]) -> None: ...
+async def nothing(shares: Collection[Share]) -> None: ...
 
 
 async def assigned(consumer: Any) -> Assignment:
-    assignment = Assignment(leave, high_water=8, ahead=32)
+    assignment = Assignment(nothing, nothing, high_water=8, ahead=32)
     assignment.consumer = consumer
     await assignment.on_assigned([ONE, TWO])
     return assignment
