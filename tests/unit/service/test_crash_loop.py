@@ -11,7 +11,8 @@ from orchestra.service.context import Context
 from orchestra.service.crash_loop import ALONE, MARKED, Suspicion
 from orchestra.service.offsets import Place, read_place
 from orchestra.service.service import Service
-from orchestra.transport.port import Partition, partition_for
+from orchestra.transport.partitioner import partition_for
+from orchestra.transport.port import Partition
 from tests.unit.service.rig import Placed, Rig
 
 # ---- on plain values
