@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
@@ -12,16 +13,23 @@ SESSION = {"ORCHESTRA_SESSION_TIMEOUT": "6", "ORCHESTRA_HEARTBEAT_INTERVAL": "1"
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One run. ``quick`` measures a tenth: for trying the bench, not for figures to keep."""
+    """One run.
+
+    Attributes:
+        quick: measure a ``divisor``-th: for trying the bench, not for figures to keep.
+        name: before topics and groups, so that a broker can be measured on twice.
+    """
 
     servers: str
     folder: Path
     console: Console
     quick: bool = False
+    divisor: int = 10
+    name: str = field(default_factory=lambda: f"bench-{os.urandom(3).hex()}")
 
     def some(self, count: int) -> int:
         """How many, in this run."""
-        return max(30, count // 10) if self.quick else count
+        return max(30, count // self.divisor) if self.quick else count
 
     def say(self, text: str) -> None:
         self.console.print(f"[dim]·[/] {text}")

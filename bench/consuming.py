@@ -20,7 +20,6 @@ from bench.figures import Figure
 from bench.filling import Filled, fill, numbered
 from bench.plain import committed
 
-NAMESPACE = "bench-consuming"
 ROUNDS = 3
 
 
@@ -90,7 +89,7 @@ async def _fill(bench: Bench, wanted: Collection[str], many: int) -> dict[str, F
     few = bench.some(10_000)
     made = {"binary": (many, order.binary), "structured": (many, order.structured), "few": (few, order.binary)}
     return {
-        name: await fill(bench.servers, f"{NAMESPACE}-{name}", numbered(count, order.key, make))
+        name: await fill(bench.servers, f"{bench.name}-{name}", numbered(count, order.key, make))
         for name, (count, make) in made.items()
         if name in wanted
     }

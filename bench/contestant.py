@@ -75,7 +75,7 @@ async def turn(
 ) -> AsyncIterator[Turn]:
     """Start it; on leaving it is told to stop, and has committed and ended."""
     folder = bench.folder / "contestants"
-    name = f"{label}.{contestant.name}".replace(",", "").replace(" ", "-")
+    name = f"{bench.name}.{label}.{contestant.name}".replace(",", "").replace(" ", "-")
     result = folder / f"{name}.json"
     told = {
         "BENCH_SERVERS": bench.servers,

@@ -17,7 +17,7 @@ ALLOWED_MB = 8.0
 
 async def keys(bench: Bench) -> list[Figure]:
     count = bench.some(1_000_000)
-    filled = await fill(bench.servers, "bench-keys", _ticks(count))
+    filled = await fill(bench.servers, f"{bench.name}-keys", _ticks(count))
     async with turn(bench, ours("ticks", "ticks"), filled, "keys", BENCH_WATCH="growth") as at_work:
         told = await at_work.told()
     resident: list[float] = told["resident_mb"]

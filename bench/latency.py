@@ -28,7 +28,7 @@ Sent = dict[str, float]
 
 async def latencies(bench: Bench) -> list[Figure]:
     count = bench.some(2000) + WARM
-    topics = [Filled("bench-latency-raw", count), Filled("bench-latency-ours", count)]
+    topics = [Filled(f"{bench.name}-latency-{who}", count) for who in ("raw", "ours")]
     await create_topics(bench.servers, [filled.topic for filled in topics], PARTITIONS)
     async with (
         turn(bench, theirs("raw", "aiokafka_loop"), topics[0], "latency", BENCH_WATCH="arrivals") as raw,

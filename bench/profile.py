@@ -56,7 +56,7 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("/orchestra/service/offsets", "offsets"),
     ("/orchestra/service/committing", "commit, heartbeat"),
     ("/orchestra/service/", "pass: route, context, call"),
-    ("/bench/", "the handler (counting)"),
+    ("/bench/contestants/", "the handler (counting)"),
 )
 LOOP = "event loop"
 
@@ -89,7 +89,7 @@ def stage_of(frame: FrameType | None) -> str:
         name = frame.f_code.co_filename
         for part, stage in STAGES:
             if part in name:
-                return LOOP if name.endswith("bench/profile.py") else stage
+                return stage
         frame = frame.f_back
     return LOOP
 

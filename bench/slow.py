@@ -20,7 +20,7 @@ async def slow(bench: Bench) -> list[Figure]:
 
 
 async def _rate(bench: Bench, contestant: Contestant, count: int) -> float:
-    filled = await fill(bench.servers, f"bench-slow-{contestant.name}", numbered(count, order.key, order.binary))
+    filled = await fill(bench.servers, f"{bench.name}-slow-{contestant.name}", numbered(count, order.key, order.binary))
     async with turn(bench, contestant, filled, "slow") as at_work:
         told = await at_work.told()
     return float(told["records"] / told["seconds"])

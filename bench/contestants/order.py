@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 from bench.plain import Headers
 
 KIND = "bench.order.placed.v1"
+Maker = Callable[[int], tuple[Headers, bytes]]
 _PLACED = "2026-03-01T09:30:00.125Z"
 _SKUS = ("espresso-beans-1kg", "paper-filter-100", "milk-jug-steel", "burr-grinder-m2")
 
