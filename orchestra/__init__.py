@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from orchestra.flows.failure import Failure
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.retry import Retry
+    from orchestra.service.batch import Batch
+    from orchestra.service.batch_context import BatchContext
     from orchestra.service.context import Context
     from orchestra.service.ledger import create_tables as create_ledger_tables
     from orchestra.service.ledger_upkeep import prune as prune_ledger
+    from orchestra.service.middleware import Call
     from orchestra.service.service import Service
     from orchestra.service.sqlite import sqlite_engine
     from orchestra.settings import Security, Settings
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDeniedError",
     "App",
+    "Batch",
+    "BatchContext",
+    "Call",
     "Command",
     "Context",
     "Coordinator",
@@ -118,9 +124,12 @@ _HOMES = {
         "step",
     ),
     "orchestra.retry": ("Retry",),
+    "orchestra.service.batch": ("Batch",),
+    "orchestra.service.batch_context": ("BatchContext",),
     "orchestra.service.context": ("Context",),
     "orchestra.service.ledger": ("create_ledger_tables",),
     "orchestra.service.ledger_upkeep": ("prune_ledger",),
+    "orchestra.service.middleware": ("Call",),
     "orchestra.service.service": ("Service",),
     "orchestra.service.sqlite": ("sqlite_engine",),
     "orchestra.settings": (

@@ -4,81 +4,72 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from orchestra.clock import Clock
 from orchestra.errors import DefinitionError
+from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, spec_of
 from orchestra.service.context import Context, Site
-from orchestra.service.handler import Function, Handler
-from orchestra.service.outcome import Result, emitted
-from orchestra.service.resources import Injection, Resource
+from orchestra.service.handler import Handler
+from orchestra.service.middleware import Call, compose
+from orchestra.service.outcome import Emitted, Result, emitted
+from orchestra.service.resources import Injection
+from orchestra.service.service import Service
+from orchestra.service.signature import Function
+from orchestra.service.threads import Threads
 
 if TYPE_CHECKING:
     from orchestra.service.effect import Types
     from orchestra.service.ledger import Entry
 
-Invoke = Callable[[Any, Context], Awaitable[Any]]
+Admits = Callable[[Envelope, str], bool]
 
 _log = logging.getLogger(__name__)
 
 
 class Binding:
-    """One handler, ready to be called."""
+    """One handler, ready to be called.
+
+    Attributes:
+        message: the class that the data is decoded to; None where the handler takes the raw envelope.
+        invoke: calls the function, through the middlewares: what it returns, awaited.
+        threads: where a plain function runs; None for a coroutine.
+        admits: whether it wants an event of this topic, decided before data is decoded; None: it wants all.
+    """
 
     __slots__ = (
         "_injection",
+        "admits",
         "handler",
         "invoke",
         "is_command",
         "message",
         "name",
         "site",
+        "threads",
         "timeout",
+        "type",
         "uses_ledger",
     )
 
-    def __init__(
-        self,
-        handler: Handler,
-        resources: Mapping[type, Resource],
-        values: Mapping[type, Any],
-        *,
-        types: Types,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, handler: Handler, message: type[Message] | None, injection: Injection, around: Around) -> None:
         self.handler = handler
         self.name = handler.name
-        self.message = handler.message
-        self.is_command = handler.spec.is_command
+        self.type = "" if message is None else spec_of(message).type
+        """The type that it takes; "" where patterns say so."""
+        self.message = None if handler.is_raw else message
+        self.is_command = handler.is_command
         self.timeout = handler.timeout
         self.uses_ledger = handler.uses_ledger
-        self.site = Site(handler.name, is_command=self.is_command, types=types, clock=clock)
-        self._injection = Injection(handler.parameters, resources, values, handler.name)
-        self.invoke: Invoke = self._compiled()
-        """Calls the function: what it returns, awaited."""
-
-    def _compiled(self) -> Invoke:
-        """How the function is called, decided once: for the usual shapes nothing stands between caller and function."""
-        function, takes_context = self.handler.function, self.handler.context
-        if self._injection.has_calls:
-            return self._invoke_opening
-        fixed = self._injection.fixed
-        bound = partial(function, **fixed) if fixed else function
-        if takes_context is None:
-            return lambda message, context: bound(message)
-        if _second(function) == takes_context:
-            return bound
-        return lambda message, context: bound(message, **{takes_context: context})
-
-    async def _invoke_opening(self, message: Message, context: Context) -> Any:
-        parameters = dict(self._injection.fixed)
-        if self.handler.context is not None:
-            parameters[self.handler.context] = context
-        async with self._injection.opened() as opened:
-            return await self.handler.function(message, **parameters, **opened)
+        self.site = around.site
+        self.threads = around.threads if handler.is_sync else None
+        self.admits = around.admits
+        self.invoke = around.call
+        self._injection = injection
 
     async def expire(self, context: Context) -> Entry | None:
         """Shut the effect of a command that came too late, without calling the handler, and give its entry. None where
@@ -110,18 +101,24 @@ class Binding:
             if type(returned) not in self.handler.answers:
                 raise self._wrong(returned)
             return Result(emitted(returned), messages)
+        return Result(None, (*messages, *self._emitted(returned)))
+
+    def _emitted(self, returned: Any) -> list[Emitted]:
+        """What the handler of an event returned, as what it emits: nothing, one, or several."""
         if returned is None:
-            return Result(None, messages)
-        if not isinstance(returned, Event) or spec_of(type(returned)).topic is None:
-            raise self._wrong(returned)
-        return Result(None, (*messages, emitted(returned)))
+            return []
+        several: Sequence[Any] = returned if isinstance(returned, list | tuple) else (returned,)
+        for one in several:
+            if not isinstance(one, Event) or spec_of(type(one)).topic is None:
+                raise self._wrong(one)
+        return [emitted(one) for one in several]
 
     def _stored_result(self, context: Context, returned: Any) -> Result:
         """The effect is committed: what it stored is what is said, whatever the handler returned after it."""
         assert context.handling is not None
         entry = context.handling.settled
         assert entry is not None
-        if returned is not None and (entry.outcome is None or emitted(returned) != entry.outcome):
+        if returned is not None and not self._is_stored(returned, entry):
             _log.error(
                 "handler %s returned a %s that its effect did not store; the stored is sent: return effect.done(...)",
                 self.name,
@@ -132,9 +129,103 @@ class Binding:
         outcome = () if entry.outcome is None else (entry.outcome,)
         return Result(None, (*entry.messages, *outcome), entry.at)
 
+    def _is_stored(self, returned: Any, entry: Entry) -> bool:
+        if isinstance(returned, list | tuple):
+            return all(one in (*entry.messages, entry.outcome) for one in self._emitted(returned))
+        return emitted(returned) == entry.outcome
+
     def _wrong(self, returned: Any) -> DefinitionError:
-        may = " | ".join(answer.__qualname__ for answer in self.handler.answers) or "an Event with a topic, or None"
+        may = " | ".join(answer.__qualname__ for answer in self.handler.answers)
+        may = may or "an Event with a topic, several in a list or tuple, or None"
         return DefinitionError(f"handler {self.name} returned a {type(returned).__qualname__}; it may return {may}")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is the same for all bindings of one handler."""
+
+    site: Site
+    call: Call
+    threads: Threads
+    admits: Admits | None
+
+
+class Binder:
+    """Makes the bindings of one service in one process.
+
+    Args:
+        service: as it is declared.
+        values: of the process resources that are open.
+        threads: where its plain functions run.
+        topic: declared topic -> topic on this cluster.
+        types: type -> class of every outcome that the service can give.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        values: Mapping[type, Any],
+        threads: Threads,
+        *,
+        topic: Callable[[str], str],
+        types: Types,
+        clock: Clock,
+    ) -> None:
+        self._service = service
+        self._values = values
+        self._threads = threads
+        self._topic = topic
+        self._types = types
+        self._clock = clock
+
+    def bind_all(self) -> list[Binding]:
+        """The bindings of all handlers."""
+        return [binding for handler in self._service.handlers for binding in self._bind(handler)]
+
+    def _bind(self, handler: Handler) -> list[Binding]:
+        """One binding for each class that the handler takes, in their order; or one for all its patterns."""
+        service = self._service
+        injection = Injection(handler.parameters, service.resources, self._values, handler.name)
+        call = compose((*service.middlewares, *handler.middleware), _innermost(handler, injection, self._threads))
+        site = Site(handler.name, is_command=handler.is_command, types=self._types, clock=self._clock)
+        around = Around(site, call, self._threads, self._admits(handler))
+        return [Binding(handler, message, injection, around) for message in handler.reads.messages or (None,)]
+
+    def _admits(self, handler: Handler) -> Admits | None:
+        where = handler.where
+        if not handler.reads.patterns:
+            return None if where is None else lambda event, topic: where(event)
+        topics = frozenset(map(self._topic, handler.reads.topics))
+        if where is None:
+            return lambda event, topic: topic in topics
+        return lambda event, topic: topic in topics and where(event)
+
+
+def _innermost(handler: Handler, injection: Injection, threads: Threads) -> Call:
+    """How the function is called, decided once: for the usual shapes nothing stands between caller and function."""
+    takes_context = handler.context
+    start: Callable[..., Any] = partial(threads.run, handler.function) if handler.is_sync else handler.function
+    if injection.has_calls:
+        return _opening(start, handler, injection)
+    bound = partial(start, **injection.fixed) if injection.fixed else start
+    if takes_context is None:
+        return lambda message, context: bound(message)
+    if _second(handler.function) == takes_context:
+        return bound
+    return lambda message, context: bound(message, **{takes_context: context})
+
+
+def _opening(start: Callable[..., Any], handler: Handler, injection: Injection) -> Call:
+    """For handlers with something to open for each call."""
+
+    async def invoke(message: Any, context: Any) -> Any:
+        parameters = dict(injection.fixed)
+        if handler.context is not None:
+            parameters[handler.context] = context
+        async with injection.opened() as opened:
+            return await start(message, **parameters, **opened)
+
+    return invoke
 
 
 def _second(function: Function) -> str | None:

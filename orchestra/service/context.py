@@ -40,13 +40,22 @@ class Site:
         self.types = types
         self.clock = clock
 
+    def deadline(self, until: float | None, loop: asyncio.AbstractEventLoop | None) -> datetime | None:
+        """A deadline in the loop's time, as a time of day. ``loop``: for callers outside of it."""
+        if until is None:
+            return None
+        loop = loop or asyncio.get_running_loop()
+        return self.clock.now() + timedelta(seconds=until - loop.time())
+
 
 class _Made:
     """What a context makes when it is asked for: most handlers ask for little, and every record has a context."""
 
-    __slots__ = ("effect_id", "handling", "messages")
+    __slots__ = ("effect_id", "handling", "loop", "messages")
 
     def __init__(self) -> None:
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """For a plain function, which uses the context outside the loop."""
         self.effect_id: str | None = None
         self.messages: list[Emitted] | None = None
         self.handling: Handling | None = None
@@ -71,6 +80,15 @@ class Context:
         self._site = site
         self._made: _Made | None = None
 
+    def enter_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        """From here on it is used in a thread, outside the loop."""
+        self._making().loop = loop
+
+    @property
+    def handler(self) -> str:
+        """The handler's name, ``<service>.<function>``."""
+        return self._site.handler
+
     @property
     def effect_id(self) -> str:
         """What makes this effect the same on every delivery and retry: the idempotency key.
@@ -91,9 +109,7 @@ class Context:
     @property
     def deadline(self) -> datetime | None:
         """When this attempt is cancelled, as a time of day; None where the handler has no timeout."""
-        if self.until is None:
-            return None
-        return self._site.clock.now() + timedelta(seconds=self.until - asyncio.get_running_loop().time())
+        return self._site.deadline(self.until, None if self._made is None else self._made.loop)
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -200,8 +216,11 @@ class Context:
             message: the handler's message.
 
         Raises:
+            DefinitionError: the handler is a plain function: only a coroutine can enter an effect.
             ImportError: SQLAlchemy is not installed; says how.
         """
+        if self._making().loop is not None:
+            raise DefinitionError(f"handler {self.handler} is a plain function: to use ctx.effect, write async def")
         from orchestra.service.effect import Effect, EventEffect, Handling
 
         made, site = self._making(), self._site

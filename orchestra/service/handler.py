@@ -1,21 +1,64 @@
-"""What does a handler's signature ask for? Read once, at import; mistakes are definition errors there."""
+"""What is a handler? Its function's signature, read once, at import; mistakes are definition errors there."""
 
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType, NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
+from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, MessageSpec, spec_of
 from orchestra.retry import Retry
+from orchestra.service.batch import Batch
+from orchestra.service.batch_context import BatchContext
 from orchestra.service.context import Context
+from orchestra.service.middleware import Middleware, check_middleware
+from orchestra.service.signature import (
+    Function,
+    accepts,
+    declared_answers,
+    element_of,
+    mentions,
+    name_of,
+    named_parameters,
+    read_hints,
+)
+from orchestra.service.where import Filter, Where, read_where
 
-Function = Callable[..., Any]
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a handler is given beside what it reads."""
+
+    retry: Retry
+    timeout: Duration | None
+    middleware: Sequence[Middleware] = ()
+    where: Where | None = None
+    batch: Batch | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """What a handler is declared for: message classes, or patterns of event types.
+
+    Attributes:
+        topics: the declared topics that it reads.
+    """
+
+    messages: tuple[type[Message], ...]
+    patterns: tuple[str, ...]
+    topics: frozenset[str]
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The CloudEvents types of the classes."""
+        return tuple(spec_of(message).type for message in self.messages)
+
+    def __str__(self) -> str:
+        return " | ".join(message.__qualname__ for message in self.messages) or ", ".join(map(repr, self.patterns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,175 +67,173 @@ class Handler:
 
     Attributes:
         name: ``<service>.<function>``: part of the ids of what it emits, so renaming the function changes them.
-        message: the class it handles.
+        reads: the classes or patterns that it handles.
+        is_raw: it takes the envelope, and the data is not decoded for it.
+        is_sync: a plain function, called in a thread.
         answers: the classes that it may return.
         context: the parameter that takes the context, or None.
         parameters: the others -> the type of the resource each takes.
         timeout: seconds for one attempt, or None.
+        where: what an event must pass to be handled, decided before its data is decoded.
+        batch: how many at once; None: one by one.
         uses_ledger: whether it enters ``ctx.effect``.
     """
 
     name: str
     function: Function
-    message: type[Message]
-    spec: MessageSpec
+    reads: Reads
+    is_command: bool
+    is_raw: bool
+    is_sync: bool
     answers: tuple[type[Event], ...]
     context: str | None
     parameters: Mapping[str, type]
     retry: Retry
     timeout: float | None
+    middleware: tuple[Middleware, ...]
+    where: Filter | None
+    batch: Batch | None
     uses_ledger: bool
 
 
-def read_handler(
-    function: Function, message: type[Message], *, service: str, retry: Retry, timeout: Duration | None
-) -> Handler:
+def read_handler(function: Function, reads: Reads, *, service: str, is_command: bool, options: Options) -> Handler:
     """The handler that a function is.
 
     Raises:
         DefinitionError: the signature cannot be served; names the function, the parameter and the remedy.
     """
-    spec = spec_of(message)
-    name = f"{service}.{function.__name__}"
-    if not inspect.iscoroutinefunction(function):
-        raise DefinitionError(f"handler {name} is not an async function: write async def {function.__name__}(...)")
-    hints = read_hints(function, name)
-    context, parameters = _parameters(function, message, hints, name)
-    declared = _declared_answers(hints.get("return", Any))
-    _check_answers(declared, spec, name)
-    answers = (*spec.replies, *spec.rejections) if spec.is_command else tuple(a for a in declared or () if a)
+    name = f"{service}.{getattr(function, '__name__', repr(function))}"
+    is_sync = _is_sync(function, name)
+    hints = read_hints(function, f"handler {name}")
+    first, *others = named_parameters(function, name)
+    is_raw = _is_raw(first, hints, reads, options.batch, name)
+    context, parameters = _beside(others, hints, name, options.batch)
+    if is_sync:
+        _check_sync(parameters, name)
+    for middleware in options.middleware:
+        check_middleware(middleware, f"handler {name}")
+    code = getattr(inspect.unwrap(function), "__code__", None)
     return Handler(
         name=name,
         function=function,
-        message=message,
-        spec=spec,
-        answers=answers,
+        reads=reads,
+        is_command=is_command,
+        is_raw=is_raw,
+        is_sync=is_sync,
+        answers=_read_answers(hints.get("return", Any), reads, name, is_command=is_command, batch=options.batch),
         context=context,
         parameters=parameters,
-        retry=retry,
-        timeout=None if timeout is None else seconds(timeout),
-        uses_ledger=_mentions(function.__code__, "effect", function.__globals__),
+        retry=options.retry,
+        timeout=None if options.timeout is None else seconds(options.timeout),
+        middleware=tuple(options.middleware),
+        where=None if options.where is None else read_where(options.where, name),
+        batch=options.batch,
+        uses_ledger=not is_sync and code is not None and mentions(code, "effect", function.__globals__),
     )
 
 
-def read_hints(function: Function, name: str) -> dict[str, Any]:
-    """The function's annotations as types. Raises DefinitionError for a name that means nothing here."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("orchestra.service"):
-        frame = frame.f_back
-    try:
-        # The caller's locals too: classes defined within the function that defines the handler, as tests do.
-        return get_type_hints(function, localns=dict(frame.f_locals))
-    except NameError as error:
-        raise DefinitionError(
-            f"{name}: the annotation {error.name!r} means nothing where the function is defined: import it at run time,"
-            " not only for type checking"
-        ) from error
+def _is_sync(function: Function, name: str) -> bool:
+    if not inspect.isfunction(function) and not inspect.ismethod(function):
+        raise DefinitionError(f"handler {name} is no function: decorate def or async def")
+    inner = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise DefinitionError(f"handler {name} yields: return what it emits, several as a list or tuple")
+    return not inspect.iscoroutinefunction(inner)
 
 
-def _parameters(
-    function: Function, message: type[Message], hints: Mapping[str, Any], name: str
-) -> tuple[str | None, dict[str, type]]:
-    first, *others = _named(function, name)
-    taken = hints.get(first)
-    if taken is None:
-        raise DefinitionError(f"handler {name}: annotate its first parameter, {first}: {message.__qualname__}")
-    if not _accepts(taken, message):
+def _check_sync(parameters: Mapping[str, type], name: str) -> None:
+    for parameter, kind in parameters.items():
+        if kind.__module__.startswith("sqlalchemy.ext.asyncio"):
+            raise DefinitionError(
+                f"handler {name} is a plain function, called in a thread, and its parameter {parameter} takes a"
+                f" {kind.__qualname__}, which only a coroutine can use: write async def {name.rpartition('.')[2]}(...)"
+            )
+
+
+def _is_raw(first: str, hints: Mapping[str, Any], reads: Reads, batch: Batch | None, name: str) -> bool:
+    """Whether the first parameter takes envelopes. Raises DefinitionError where it takes something else."""
+    wanted = str(reads) if reads.messages else "Envelope"
+    if batch is not None:
+        wanted = f"list[{wanted}]"
+    if (taken := hints.get(first)) is None:
+        raise DefinitionError(f"handler {name}: annotate its first parameter, {first}: {wanted}")
+    one = element_of(taken) if batch is not None and taken is not Any else taken
+    if one is None or not _takes(one, reads):
         raise DefinitionError(
-            f"handler {name} is declared for {message.__qualname__}, and its first parameter {first} takes"
-            f" {_name(taken)}: write {first}: {message.__qualname__}"
+            f"handler {name} is declared for {reads}, and its first parameter {first} takes {name_of(taken)}: write"
+            f" {first}: {wanted}{_raw_hint(reads, batch)}"
         )
+    return one is Envelope or not reads.messages
+
+
+def _takes(annotation: Any, reads: Reads) -> bool:
+    if annotation is Envelope:
+        return not any(spec_of(message).is_command for message in reads.messages)
+    return all(accepts(annotation, kind) for kind in reads.messages or (Envelope,))
+
+
+def _raw_hint(reads: Reads, batch: Batch | None) -> str:
+    if not reads.messages:
+        return ": a pattern stands for any type, so the data is not decoded"
+    return ": one list for each batch" if batch is not None else ""
+
+
+def _beside(
+    others: Sequence[str], hints: Mapping[str, Any], name: str, batch: Batch | None
+) -> tuple[str | None, dict[str, type]]:
+    right, wrong = (Context, BatchContext) if batch is None else (BatchContext, Context)
     context: str | None = None
     resources: dict[str, type] = {}
     for parameter in others:
         kind = hints.get(parameter)
-        if kind is Context:
+        if kind is right:
             context = parameter
+        elif kind is wrong:
+            raise DefinitionError(
+                f"handler {name}: parameter {parameter} takes a {wrong.__qualname__}, and it handles"
+                f" {'one event at a time' if batch is None else 'batches'}: write {parameter}: {right.__qualname__}"
+            )
         elif isinstance(kind, type):
             resources[parameter] = kind
         else:
             raise DefinitionError(
                 f"handler {name}: parameter {parameter} has no type that a resource could give; annotate it with the"
-                " type that a @service.resource yields, or with Context"
+                f" type that a @service.resource yields, or with {right.__qualname__}"
             )
     return context, resources
 
 
-def _named(function: Function, name: str) -> list[str]:
-    parameters = list(inspect.signature(function).parameters.values())
-    for parameter in parameters:
-        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            raise DefinitionError(f"handler {name} takes *{parameter.name}: name its parameters")
-    if not parameters or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
-        raise DefinitionError(f"handler {name} takes no message: its first parameter is the message that it handles")
-    # One with a default and no resource for its type keeps its default.
-    return [parameters[0].name, *(p.name for p in parameters[1:] if p.default is p.empty)]
+def _read_answers(
+    returned: Any, reads: Reads, name: str, *, is_command: bool, batch: Batch | None
+) -> tuple[type[Event], ...]:
+    declared = declared_answers(returned) or ()
+    if is_command:
+        spec = spec_of(reads.messages[0])
+        for answer in declared:
+            _check_outcome(answer.what, spec, name)
+        return (*spec.replies, *spec.rejections)
+    for answer in declared:
+        if batch is not None and answer.what is not None:
+            raise DefinitionError(
+                f"handler {name} returns {name_of(answer.what)}: a batch handler returns None, and emits with"
+                " ctx.publish(message, of=event), so that ids repeat when the event comes again in another batch"
+            )
+        if answer.what is not None or answer.is_several:
+            _check_emitted(answer.what, name)
+    return tuple(dict.fromkeys(answer.what for answer in declared if answer.what is not None))
 
 
-def _accepts(annotation: Any, message: type[Message]) -> bool:
-    if annotation is Any:
-        return True
-    if get_origin(annotation) in (Union, UnionType):
-        return any(_accepts(part, message) for part in get_args(annotation))
-    return isinstance(annotation, type) and issubclass(message, annotation)
+def _check_outcome(answer: Any, spec: MessageSpec, name: str) -> None:
+    if answer not in (*spec.replies, *spec.rejections):
+        expected = " | ".join(name_of(one) for one in (*spec.replies, *spec.rejections))
+        raise DefinitionError(f"handler {name} returns {name_of(answer)}: a handler of {spec.type} returns {expected}")
 
 
-def _declared_answers(annotation: Any) -> tuple[Any, ...] | None:
-    """The classes in the return annotation, None among them where it may be None; None where it says nothing."""
-    if annotation is Any:
-        return None
-    parts = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    return tuple(None if part in (None, NoneType) else part for part in parts)
-
-
-def _check_answers(declared: tuple[Any, ...] | None, spec: MessageSpec, name: str) -> None:
-    for answer in declared or ():
-        if spec.is_command:
-            if answer not in (*spec.replies, *spec.rejections):
-                expected = " | ".join(_name(one) for one in (*spec.replies, *spec.rejections))
-                raise DefinitionError(
-                    f"handler {name} returns {_name(answer)}: a handler of {spec.type} returns {expected}"
-                )
-        elif answer is not None:
-            if not (isinstance(answer, type) and issubclass(answer, Event)):
-                raise DefinitionError(
-                    f"handler {name} returns {_name(answer)}: a handler of an event returns an Event or None"
-                )
-            if spec_of(answer).topic is None:
-                raise DefinitionError(
-                    f"handler {name} returns {_name(answer)}, which has no topic: give it topic='...'"
-                )
-
-
-def _mentions(code: CodeType, name: str, names: Mapping[str, Any], depth: int = 2) -> bool:
-    """Whether the code, or a function that it names, uses an attribute or method of that name.
-
-    This tells handlers with a ledger, so an expired command can be refused for certain, without running the handler. It
-    errs to one side: a ledger that it does not see only means that nobody is told of the refusal.
-    """
-    if name in code.co_names:
-        return True
-    if any(isinstance(part, CodeType) and _mentions(part, name, names, depth) for part in code.co_consts):
-        return True
-    called = (names.get(other) for other in code.co_names) if depth else ()
-    return any(
-        inspect.isfunction(function) and _mentions(function.__code__, name, function.__globals__, depth - 1)
-        for function in called
-    )
-
-
-def yielded_type(function: Function, hints: Mapping[str, Any], name: str) -> type:
-    """The type that a resource's async generator yields."""
-    returned = hints.get("return")
-    if not inspect.isasyncgenfunction(function):
-        raise DefinitionError(f"resource {name} is not an async generator: write async def, and yield the value once")
-    if get_origin(returned) not in (AsyncIterator, AsyncGenerator, AsyncIterable):
-        raise DefinitionError(f"resource {name} does not say what it yields: write -> AsyncIterator[...]")
-    provides = get_args(returned)[0]
-    if not isinstance(provides, type):
-        raise DefinitionError(f"resource {name} yields {_name(provides)}: it is found by its type, so yield a class's")
-    return provides
-
-
-def _name(thing: Any) -> str:
-    return "None" if thing is None else getattr(thing, "__qualname__", None) or repr(thing)
+def _check_emitted(answer: Any, name: str) -> None:
+    if not (isinstance(answer, type) and issubclass(answer, Event)):
+        raise DefinitionError(
+            f"handler {name} returns {name_of(answer)}: a handler of an event returns an Event, several in a tuple or"
+            " list, or None"
+        )
+    if spec_of(answer).topic is None:
+        raise DefinitionError(f"handler {name} returns {name_of(answer)}, which has no topic: give it topic='...'")

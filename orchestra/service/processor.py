@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
 
@@ -19,6 +19,7 @@ from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, T
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
 from orchestra.ids import Jitter
+from orchestra.service.batch_context import BatchContext
 from orchestra.service.binding import Binding
 from orchestra.service.context import Context
 from orchestra.service.dead_lettering import DeadLettering
@@ -31,20 +32,22 @@ from orchestra.service.outcome import Cause, Result, records, refused
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.retry import Reason, TimedOutError
+from orchestra.service.routing import Route, Routes, choose
 from orchestra.service.signals import Refused
 from orchestra.service.statistics import Statistics
+from orchestra.service.threads import Reservation, Threads
 from orchestra.transport.port import Outgoing, Record
 
 _log = logging.getLogger(__name__)
 
 
 class Processor:
-    """Handles the records of one service. ``routes``: event type -> handlers, ready to be called."""
+    """Handles the records of one service."""
 
     def __init__(
         self,
         deployment: Deployment,
-        routes: Mapping[str, Sequence[Binding]],
+        routes: Routes,
         publishing: Publishing,
         deadlines: Deadlines,
         clock: Clock,
@@ -73,25 +76,33 @@ class Processor:
         except DecodeError as error:
             await self._dead_lettering.bury(record, worker, error, Reason.DECODE)
             return None
-        bindings = self._routes.get(event.type)
-        if bindings is None:
-            await self._pass_by(event, record, worker)
-            return None
-        if len(bindings) > 1:
-            progress = lane.progress = Progress(event, bindings)
-            return await self._run(progress, record, worker)
+        binding = self._routes[event.type]
+        if type(binding) is not Binding:
+            return await self._fork(binding, event, record, worker, lane)
         try:  # nearly always: one handler, which does it at the first try
-            out = await self._attempt(bindings[0], event, record, worker)
+            out = await self._attempt(binding, event, record, worker)
         except Exception as error:
             if worker.is_lost:
                 return None
-            progress = Progress(event, bindings)
+            progress = Progress(event, (binding,))
             await self._failing.after(error, progress, progress.left[0], record, worker)
             return self._end(progress)
         if out and not worker.is_lost:
-            await self._publish(out, event, Tries(bindings[0]), record, worker)
+            await self._publish(out, event, Tries(binding), record, worker)
         self._statistics.handled += 1
         return None
+
+    async def _fork(self, route: Route, event: Envelope, record: Record, worker: Worker, lane: Lane) -> Progress | None:
+        """A record that several handlers may want, or none."""
+        candidates = route if isinstance(route, tuple) else ()
+        chosen, failed = choose(candidates, event, record.topic)
+        progress = lane.progress = Progress(event, chosen)
+        for binding, error in failed:
+            await self._dead_lettering.bury(record, worker, error, Reason.CONTRACT, event, Tries(binding))
+        if not chosen and not failed:
+            await self._pass_by(event, record, worker, is_known=bool(candidates))
+            return None
+        return await self._run(progress, record, worker)
 
     async def _go_on(self, record: Record, worker: Worker, lane: Lane) -> Progress | None:
         """A record that was begun before."""
@@ -102,7 +113,8 @@ class Processor:
         progress = cast("Progress | None", lane.progress)
         if progress is None:
             event = decode(record.headers, record.value)
-            progress = Progress(event, self._routes[event.type])
+            route = self._routes[event.type]
+            progress = Progress(event, (route,) if isinstance(route, Binding) else route or ())
         if (name := lane.abandoned) is not None:
             lane.progress, lane.abandoned = progress, None
             tries = next(tries for tries in progress.left if tries.binding.name == name)
@@ -137,9 +149,9 @@ class Processor:
         self._statistics.handled += 1
         return None
 
-    async def _pass_by(self, event: Envelope, record: Record, worker: Worker) -> None:
-        """An event that no handler here is for."""
-        if record.topic in self._here.own_topics:
+    async def _pass_by(self, event: Envelope, record: Record, worker: Worker, *, is_known: bool) -> None:
+        """An event that no handler here is for. ``is_known``: some are for its type."""
+        if not is_known and record.topic in self._here.own_topics:
             unknown = PermanentError(f"{self._here.group} has no handler for {event.type!r}")
             await self._dead_lettering.bury(record, worker, unknown, Reason.UNKNOWN_TYPE, event)
         else:
@@ -158,11 +170,14 @@ class Processor:
     ) -> Sequence[Outgoing]:
         """One try: what to publish for it."""
         worker.handler = binding.name
-        message = event.value(binding.message)
+        message = event if binding.message is None else event.value(binding.message)
         context = Context(event, record, binding.site, 1 if tries is None else tries.attempt)
+        reservation: Reservation | None = None
         try:
             if binding.is_command and "expirytime" in event.extensions and self._is_expired(event):
                 return await self._expired(binding, context, tries)
+            if binding.threads is not None:
+                reservation = await _reserve(binding.threads, context, worker)
             if binding.timeout is not None:
                 context.until = self._deadlines.begin(worker, binding.timeout)
             returned = await binding.invoke(message, context)
@@ -176,6 +191,8 @@ class Processor:
         finally:
             if worker.deadline is not None:
                 self._deadlines.end(worker)
+            if reservation is not None:
+                reservation.leave()
         if returned is None and context.is_untouched and not binding.is_command:
             return ()
         result = binding.result(context, returned)
@@ -213,3 +230,14 @@ def _readable(record: Record) -> Envelope | None:
         return decode(record.headers, b"")
     except DecodeError:
         return None
+
+
+async def _reserve(threads: Threads, context: Context | BatchContext, worker: Worker) -> Reservation:
+    """A thread for an attempt that is about to begin. Waiting for one is not worth waiting for."""
+    worker.is_waiting = True
+    try:
+        reservation = await threads.reserve()
+    finally:
+        worker.is_waiting = False
+    context.enter_thread(asyncio.get_running_loop())
+    return reservation

@@ -43,6 +43,22 @@ def resource_of(
     return Resource(function.__qualname__, provides, needs, scope, opener)
 
 
+def fixed(provides: type, value: Any) -> Resource:
+    """A resource that is there already, and that nobody closes."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncGenerator[Any]:
+        yield value
+
+    return Resource(f"(overriding {getattr(provides, '__qualname__', provides)})", provides, {}, "process", opened)
+
+
+def roots(resources: Mapping[type, Resource]) -> list[type]:
+    """The types that no other resource needs."""
+    needed = {need for resource in resources.values() for need in resource.needs.values()}
+    return [provides for provides in resources if provides not in needed]
+
+
 def in_order(wanted: Iterable[type], resources: Mapping[type, Resource], *, wanted_by: str) -> list[Resource]:
     """The resources that give these types, each behind what it needs itself.
 

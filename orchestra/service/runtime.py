@@ -9,19 +9,20 @@ from collections.abc import Collection, Sequence
 from orchestra.clock import Clock, SystemClock
 from orchestra.ids import Jitter, system_jitter
 from orchestra.service.assignment import Assignment
-from orchestra.service.binding import Binding
+from orchestra.service.binding import Binder
 from orchestra.service.committing import Committer
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import deploy, needed_topics
 from orchestra.service.drain import drain
-from orchestra.service.handler import Handler
 from orchestra.service.isolation import Isolation
 from orchestra.service.lanes import Lanes, Share, Worker
 from orchestra.service.processor import Processor
 from orchestra.service.publishing import Publishing
-from orchestra.service.resources import OpenResources, in_order
+from orchestra.service.resources import OpenResources
+from orchestra.service.routing import Routes
 from orchestra.service.service import Service
 from orchestra.service.statistics import Statistics
+from orchestra.service.threads import Threads
 from orchestra.settings import Settings
 from orchestra.transport.port import Record, Subscription, TopicSpec, Transport
 
@@ -65,6 +66,7 @@ class ServiceRuntime:
         self._grace = grace
         self._statistics = Statistics()
         self._resources = OpenResources()
+        self._threads = Threads(service.threads, service.name)
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._rounds = 0
@@ -93,6 +95,7 @@ class ServiceRuntime:
         """What was done since the start, and what is under way. A live object: copy what you want to keep."""
         now, shares = self._statistics, self._assignment.shares.values()
         now.queued = self._lanes.queued
+        now.lost_threads = self._threads.lost
         now.workers = len(self._lanes.workers)
         now.partitions = len(shares)
         now.paused = sum(share.is_paused for share in shares)
@@ -106,10 +109,8 @@ class ServiceRuntime:
         Raises:
             UnreachableError, TopicError, AccessDeniedError: of the transport.
         """
-        service = self._service
         try:
-            ordered = in_order(service.resources, service.resources, wanted_by=f"service {service.name}")
-            await self._resources.open(ordered)
+            await self._resources.open(self._service.resources_to_open())
             self._lanes.handle = self._make_processor().handle
             await self._publisher.start()
             await self._consumer.start()
@@ -119,16 +120,16 @@ class ServiceRuntime:
         self._is_started = True
 
     def _make_processor(self) -> Processor:
-        service, deployment = self._service, deploy(self._service, self._settings)
-
-        def bind(handler: Handler) -> Binding:
-            return Binding(
-                handler, service.resources, self._resources.values, types=deployment.types, clock=self._clock
-            )
-
-        routes = {kind: [bind(handler)] for kind, handler in service.commands.items()}
-        for kind, handlers in service.events.items():
-            routes[kind] = [bind(handler) for handler in handlers]
+        deployment = deploy(self._service, self._settings)
+        binder = Binder(
+            self._service,
+            self._resources.values,
+            self._threads,
+            topic=deployment.topic,
+            types=deployment.types,
+            clock=self._clock,
+        )
+        routes = Routes(binder.bind_all())
         publishing = Publishing(self._publisher, self._clock, self._jitter, self._statistics)
         return Processor(deployment, routes, publishing, self._deadlines, self._clock, self._jitter, self._statistics)
 
@@ -175,6 +176,7 @@ class ServiceRuntime:
         self._deadlines.aclose()
         await self._consumer.aclose()
         await self._lanes.aclose(self._grace if not self._hurry.is_set() else 0.1)
+        self._threads.aclose()
         await self._publisher.aclose()
         await self._resources.aclose()
 
@@ -237,4 +239,6 @@ class ServiceRuntime:
 
     def _count_abandoned(self, worker: Worker) -> None:
         self._statistics.abandoned += 1
+        if worker.task is not None:
+            self._threads.give_up(worker.task)
         _log.error("handler %s ignored its cancellation for %.0f s and was given up", worker.handler, self._grace)

@@ -1,4 +1,4 @@
-"""What does a service consist of? Its handlers and resources, as users declare them.
+"""What does a service consist of? Its handlers, resources and middlewares, as users declare them.
 
 Declaring does nothing but remember and check: the decorated functions stay plain functions that a test can call.
 """
@@ -6,41 +6,35 @@ Declaring does nothing but remember and check: the decorated functions stay plai
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar, Unpack, overload
 
 from orchestra.duration import Duration
 from orchestra.errors import DefinitionError
-from orchestra.events.message import Command, Event, Message, spec_of
+from orchestra.events.envelope import Envelope
+from orchestra.events.message import Command, Event, spec_of
 from orchestra.retry import Retry
-from orchestra.service.handler import Function, Handler, read_handler, read_hints, yielded_type
-from orchestra.service.resources import Resource, Scope, in_order, resource_of
+from orchestra.service.batch import Batch
+from orchestra.service.decorator import BatchDecorator, CommandDecorator, EventDecorator, EventOptions
+from orchestra.service.handler import Handler, Options, read_handler
+from orchestra.service.middleware import Middleware, check_middleware
+from orchestra.service.reads import read_command, read_events
+from orchestra.service.resources import Resource, Scope, fixed, in_order, resource_of, roots
+from orchestra.service.rules import check_batches, check_middlewares, check_name, check_patterns
+from orchestra.service.signature import Function, read_hints, yielded_type
+from orchestra.service.where import Where
 
-P = ParamSpec("P")
-M = TypeVar("M")
-E = TypeVar("E", bound=Event)
 R = TypeVar("R", bound=Event)
 J = TypeVar("J", bound=Event)
-A = TypeVar("A")
+E1 = TypeVar("E1", bound=Event)
+E2 = TypeVar("E2", bound=Event)
+E3 = TypeVar("E3", bound=Event)
+E4 = TypeVar("E4", bound=Event)
 G = TypeVar("G", bound=Callable[..., AsyncIterator[Any]])
+W = TypeVar("W", bound=Middleware)
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-
-
-class CommandDecorator(Protocol[A]):
-    """Takes an async function whose first parameter is the command and which returns one of its outcomes."""
-
-    def __call__(
-        self, function: Callable[Concatenate[M, P], Coroutine[Any, Any, A]], /
-    ) -> Callable[Concatenate[M, P], Coroutine[Any, Any, A]]: ...
-
-
-class EventDecorator(Protocol[E]):
-    """Takes an async function whose first parameter is the event and which returns an event to emit, or None."""
-
-    def __call__(
-        self, function: Callable[Concatenate[E, P], Coroutine[Any, Any, Event | None]], /
-    ) -> Callable[Concatenate[E, P], Coroutine[Any, Any, Event | None]]: ...
 
 
 class Service:
@@ -50,24 +44,34 @@ class Service:
         name: the consumer group, and the first part of ``<name>.dead-letters``; a-z, 0-9, ``.``, ``_``, ``-``.
         version: put into dead letters, so that one sees which release failed.
         max_in_flight: handlers that run at once in one process. Default 256.
+        threads: of those, plain functions (``def``, not ``async def``) that run at once, each in a thread. Default 8.
 
     Raises:
-        DefinitionError: the name cannot be one of a topic.
+        DefinitionError: the name cannot be one of a topic, or a limit lets nothing run.
     """
 
-    def __init__(self, name: str, *, version: str = "", max_in_flight: int = 256) -> None:
+    def __init__(self, name: str, *, version: str = "", max_in_flight: int = 256, threads: int = 8) -> None:
         if not _NAME.fullmatch(name):
             raise DefinitionError(f"Service({name!r}): a name is a-z, 0-9, '.', '_', '-', and names a topic")
         if max_in_flight < 1:
             raise DefinitionError(f"Service({name!r}, max_in_flight={max_in_flight}): at least one handler must run")
+        if threads < 1:
+            raise DefinitionError(f"Service({name!r}, threads={threads}): at least one thread must run")
         self.name = name
         self.version = version
         self.max_in_flight = max_in_flight
+        self.threads = threads
         self.commands: dict[str, Handler] = {}
         """Command type -> its handler."""
         self.events: dict[str, list[Handler]] = {}
         """Event type -> its handlers."""
+        self.patterns: list[Handler] = []
+        """Handlers of whatever event type fits a pattern."""
+        self.middlewares: list[Middleware] = []
+        """Around every handler, the first outermost."""
         self.resources: dict[type, Resource] = {}
+        """Those to use: within :meth:`overriding`, with other values."""
+        self._declared = self.resources
 
     def handles(
         self,
@@ -75,54 +79,124 @@ class Service:
         *,
         retry: Retry = Retry(),  # noqa: B008  frozen
         timeout: Duration | None = "5m",
+        middleware: Sequence[Middleware] = (),
     ) -> CommandDecorator[R | J]:
         """Register the handler of a command: ``@inventory.handles(ReserveItems)``, or ``handles(Undo[ReserveItems])``.
 
         The function is called with the command, and by annotation with a :class:`Context` and resources. It returns
-        one of the command's replies or rejections; an exception is a failure, never a rejection.
+        one of the command's replies or rejections; an exception is a failure, never a rejection. A plain function
+        (``def``) is called in a thread.
 
         Args:
             command: the command's class.
             retry: how often a failing call is tried, and after what delays, before it becomes a dead letter.
-            timeout: of one attempt; it is cancelled then. None: never.
+            timeout: of one attempt; it is cancelled then. None: never. A thread cannot be cancelled: its call is given
+                up when it goes on for some seconds more.
+            middleware: around this handler, within the service's own; the first outermost.
 
         Raises:
             DefinitionError: the function's signature does not fit, or the command has a handler already.
         """
+        reads = read_command(command, self.name)
 
         def register(function: Function) -> Function:
-            self._add_command(self._read(function, command, Command, retry, timeout))
+            options = Options(retry, timeout, middleware)
+            self._add_command(read_handler(function, reads, service=self.name, is_command=True, options=options))
             return function
 
         return register
 
+    @overload
+    def on(self, event: type[E1], /, *, batch: Batch, **options: Unpack[EventOptions]) -> BatchDecorator[E1]: ...
+    @overload
+    def on(
+        self, event: type[E1], or_: type[E2], /, *, batch: Batch, **options: Unpack[EventOptions]
+    ) -> BatchDecorator[E1 | E2]: ...
+    @overload
+    def on(
+        self, event: type[E1], or_: type[E2], or3: type[E3], /, *, batch: Batch, **options: Unpack[EventOptions]
+    ) -> BatchDecorator[E1 | E2 | E3]: ...
+    @overload
     def on(
         self,
-        event: type[E],
+        event: type[E1],
+        or_: type[E2],
+        or3: type[E3],
+        or4: type[E4],
+        /,
         *,
+        batch: Batch,
+        **options: Unpack[EventOptions],
+    ) -> BatchDecorator[E1 | E2 | E3 | E4]: ...
+    @overload
+    def on(
+        self, *patterns: str, topic: str | Sequence[str], batch: Batch, **options: Unpack[EventOptions]
+    ) -> BatchDecorator[Envelope]: ...
+    @overload
+    def on(self, event: type[E1], /, **options: Unpack[EventOptions]) -> EventDecorator[E1]: ...
+    @overload
+    def on(self, event: type[E1], or_: type[E2], /, **options: Unpack[EventOptions]) -> EventDecorator[E1 | E2]: ...
+    @overload
+    def on(
+        self, event: type[E1], or_: type[E2], or3: type[E3], /, **options: Unpack[EventOptions]
+    ) -> EventDecorator[E1 | E2 | E3]: ...
+    @overload
+    def on(
+        self, event: type[E1], or_: type[E2], or3: type[E3], or4: type[E4], /, **options: Unpack[EventOptions]
+    ) -> EventDecorator[E1 | E2 | E3 | E4]: ...
+    @overload
+    def on(
+        self, *patterns: str, topic: str | Sequence[str], **options: Unpack[EventOptions]
+    ) -> EventDecorator[Envelope]: ...
+    def on(
+        self,
+        *events: Any,
+        topic: str | Sequence[str] | None = None,
+        where: Where | None = None,
+        batch: Batch | None = None,
+        middleware: Sequence[Middleware] = (),
         retry: Retry = Retry(),  # noqa: B008  frozen
         timeout: Duration | None = "5m",
-    ) -> EventDecorator[E]:
-        """Register a handler of an event. Several may handle one event, each on its own.
+    ) -> Any:
+        """Register a handler of events: ``@watch.on(OrderPlaced, OrderCancelled)``, ``@audit.on("shop.*", topic=...)``.
+
+        Several may handle one event, each on its own: the failure of one is not another's. The first parameter takes
+        the event, or, annotated ``Envelope``, the raw event whose data is not decoded. What the function returns is
+        emitted: an event, several in a tuple or list, or nothing (None). A plain function is called in a thread.
 
         Args:
-            event: the event's class; it has a topic.
-            retry, timeout: as for :meth:`handles`.
+            events: up to four classes, each with a topic; or patterns of types, ``*`` for any text.
+            topic: for patterns: the topic or topics to read.
+            where: attribute -> pattern, all of which must match; or a predicate of the Envelope. Data is not decoded
+                to decide. Events that do not fit are none of this handler's business.
+            batch: handle lists of events; the function takes ``list[...]`` and a :class:`BatchContext`, and returns
+                None.
+            middleware, retry, timeout: as for :meth:`handles`.
 
         Raises:
-            DefinitionError: the function's signature does not fit, or the event has no topic.
+            DefinitionError: the function's signature does not fit, or the events or topics cannot be read so.
         """
+        reads = read_events(events, topic, self.name)
 
         def register(function: Function) -> Function:
-            handler = self._read(function, event, Event, retry, timeout)
-            if handler.spec.topic is None:
-                raise DefinitionError(
-                    f"{self.name}.on({event.__qualname__}): {event.__qualname__} has no topic; give it topic='...'"
-                )
-            self.events.setdefault(handler.spec.type, []).append(handler)
+            options = Options(retry, timeout, middleware, where, batch)
+            self._add_events(read_handler(function, reads, service=self.name, is_command=False, options=options))
             return function
 
         return register
+
+    def middleware(self, function: W, /) -> W:
+        """Put an ``async def middleware(call, event, ctx)`` around every handler, the first declared outermost.
+
+        It returns what is to count as the handler's return value: ``return await call(event, ctx)``. An exception that
+        leaves it counts as the handler's. For batch handlers ``event`` is the list, and ``ctx`` a BatchContext.
+
+        Raises:
+            DefinitionError: it is not async, or does not take those three.
+        """
+        check_middleware(function, f"service {self.name}")
+        self.middlewares.append(function)
+        return function
 
     @overload
     def resource(self, function: G, /) -> G: ...
@@ -143,27 +217,59 @@ class Service:
             return lambda function: self._add_resource(function, scope)
         return self._add_resource(function, scope)
 
+    @contextmanager
+    def overriding(self, values: Mapping[Any, object]) -> Generator[None]:
+        """For tests: ``with inventory.overriding({Stock: FakeStock()}):`` gives these values instead of opening.
+
+        A runtime that is started within the block keeps them until it ends. What only an overridden resource needs is
+        not opened either. Blocks may be nested; on exit everything is as before.
+
+        Args:
+            values: the type that handlers and resources ask for -> what they get. It need not be of that type.
+
+        Raises:
+            DefinitionError: nobody asks for a type, and no resource gives it.
+        """
+        asked = {kind for handler in self.handlers for kind in handler.parameters.values()}
+        for kind in values:
+            if kind not in self.resources and kind not in asked:
+                raise DefinitionError(
+                    f"service {self.name}.overriding: nobody takes a {getattr(kind, '__qualname__', kind)}: name the"
+                    " type that the handler's parameter is annotated with"
+                )
+        before = self.resources
+        self.resources = before | {kind: fixed(kind, value) for kind, value in values.items()}
+        try:
+            yield
+        finally:
+            self.resources = before
+
     # ---- what was declared
 
     @property
     def handlers(self) -> list[Handler]:
-        """All handlers."""
-        return [*self.commands.values(), *(handler for group in self.events.values() for handler in group)]
+        """All handlers, each once."""
+        found = [*self.commands.values(), *(handler for group in self.events.values() for handler in group)]
+        return list({id(handler): handler for handler in (*found, *self.patterns)}.values())
 
     @property
     def command_topics(self) -> set[str]:
         """Declared topics that are this service's own: whatever comes there is meant for it."""
-        return {handler.spec.topic for handler in self.commands.values() if handler.spec.topic}
+        return {topic for handler in self.commands.values() for topic in handler.reads.topics}
 
     @property
     def event_topics(self) -> set[str]:
         """Declared topics that it reads with others."""
-        topics = {handler.spec.topic for group in self.events.values() for handler in group if handler.spec.topic}
-        return topics - self.command_topics
+        return {topic for handler in self.handlers for topic in handler.reads.topics} - self.command_topics
+
+    @property
+    def batch_topics(self) -> set[str]:
+        """Declared topics whose events are handled in batches."""
+        return {topic for handler in self.handlers if handler.batch for topic in handler.reads.topics}
 
     @property
     def emitted_topics(self) -> set[str]:
-        """Declared topics of what its handlers may return."""
+        """Declared topics of what its handlers may return. What ``ctx.publish`` emits is not known beforehand."""
         return {topic for handler in self.handlers for answer in handler.answers if (topic := spec_of(answer).topic)}
 
     @property
@@ -171,40 +277,43 @@ class Service:
         """Type -> class of everything that its handlers may return."""
         return {spec_of(answer).type: answer for handler in self.handlers for answer in handler.answers}
 
+    def resources_to_open(self) -> list[Resource]:
+        """Its resources, each behind what it needs. Of what was overridden, nothing that only it needs."""
+        wanted = roots(self._declared)
+        asked = [kind for handler in self.handlers for kind in handler.parameters.values()]
+        return in_order([*wanted, *asked], self.resources, wanted_by=f"service {self.name}")
+
     def check(self) -> None:
         """See that every handler can be served: what only shows once all is declared.
 
         Raises:
-            DefinitionError: there is no handler, or somebody takes what no resource gives.
+            DefinitionError: there is no handler, somebody takes what no resource gives, a topic is read in batches and
+                one by one, or a middleware does not know of batches.
         """
         if not self.handlers:
             raise DefinitionError(f"Service({self.name!r}) has no handler: add @{self.name}.handles or @{self.name}.on")
         for handler in self.handlers:
             in_order(handler.parameters.values(), self.resources, wanted_by=f"handler {handler.name}")
         in_order(self.resources, self.resources, wanted_by=f"service {self.name}")
+        check_batches(self.name, self.handlers)
+        check_patterns(self.name, self.command_topics, self.patterns)
+        check_middlewares(self.name, self.middlewares, self.handlers)
 
     # ---- declaring
 
-    def _read(
-        self, function: Function, message: Any, kind: type[Message], retry: Retry, timeout: Duration | None
-    ) -> Handler:
-        if not (isinstance(message, type) and issubclass(message, kind)):
-            what = getattr(message, "__qualname__", repr(message))
-            raise DefinitionError(
-                f"service {self.name}: {what} is no class of {kind.__name__}: "
-                "write handles(<Command>) for commands, on(<Event>) for events"
-            )
-        handler = read_handler(function, message, service=self.name, retry=retry, timeout=timeout)
-        if any(handler.name == other.name and handler.spec.type == other.spec.type for other in self.handlers):
-            raise DefinitionError(f"handler {handler.name} is there twice for {handler.spec.type}: rename one function")
-        return handler
-
     def _add_command(self, handler: Handler) -> None:
-        other = self.commands.setdefault(handler.spec.type, handler)
+        check_name(handler, self.handlers)
+        [kind] = handler.reads.types
+        other = self.commands.setdefault(kind, handler)
         if other is not handler:
-            raise DefinitionError(
-                f"{handler.spec.type} is handled by {other.name}: {handler.name} would be a second answer"
-            )
+            raise DefinitionError(f"{kind} is handled by {other.name}: {handler.name} would be a second answer")
+
+    def _add_events(self, handler: Handler) -> None:
+        check_name(handler, self.handlers)
+        for kind in handler.reads.types:
+            self.events.setdefault(kind, []).append(handler)
+        if handler.reads.patterns:
+            self.patterns.append(handler)
 
     def _add_resource(self, function: Any, scope: Scope) -> Any:
         name = getattr(function, "__qualname__", repr(function))

@@ -24,6 +24,8 @@ class Statistics:
     """Times that a handling waited for a dependency that was down."""
     abandoned: int = 0
     """Handlers given up because they ignored their cancellation."""
+    lost_threads: int = 0
+    """Plain functions that were given up and still run in their threads, now."""
     commit_failures: int = 0
     queued: int = 0
     """Records fetched and not done, now."""

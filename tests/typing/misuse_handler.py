@@ -1,6 +1,8 @@
 """Misuse of handlers that must not type-check. Above each line: a part of what each checker says."""
 
-from orchestra import Done
+from typing import Any
+
+from orchestra import Batch, Call, Done, Envelope
 from orchestra.service.context import Context
 from tests.typing.good_flow import Asked, AskedAgain, Free, Held, Hold, Paid, SoldOut
 from tests.typing.good_handler import free, shelves
@@ -33,15 +35,6 @@ async def a_rejection_of_what_cannot_be_rejected(command: Free) -> Done | SoldOu
     return SoldOut()
 
 
-# mypy says: incompatible type "Callable[[Hold], Held]"
-# mypy says: expected "Callable[[Hold], Coroutine[Any, Any, Held | SoldOut]]"
-# pyright says: Function return type "Held" is incompatible
-# pyright says: with type "Coroutine[Any, Any, Held | SoldOut]"
-@shelves.handles(Hold)
-def not_a_coroutine(command: Hold) -> Held:
-    return Held(shelf=1)
-
-
 # mypy says: incompatible type "Callable[[Asked], Coroutine[Any, Any, Held]]"
 # mypy says: expected "Callable[[Asked], Coroutine[Any, Any, Never]]"
 # pyright says: Function return type "Asked" is incompatible
@@ -52,16 +45,14 @@ async def an_event_is_no_command(event: Asked) -> Held:
 
 
 # mypy says: incompatible type "Callable[[AskedAgain], Coroutine[Any, Any, None]]"
-# mypy says: expected "Callable[[Asked], Coroutine[Any, Any, Event | None]]"
+# mypy says: expected "Callable[[Asked], Coroutine[Any, Any, None]]"
 # pyright says: Parameter 1: type "Asked" is incompatible with type "AskedAgain"
 @shelves.on(Asked)
 async def another_event(event: AskedAgain) -> None: ...
 
 
-# mypy says: incompatible type "Callable[[Asked], Coroutine[Any, Any, Hold]]"
-# mypy says: expected "Callable[[Asked], Coroutine[Any, Any, Event | None]]"
+# mypy says: Value of type variable "Emitting" of "__call__" of "EventDecorator" cannot be "Coroutine[Any, Any, Hold]"
 # pyright says: Function return type "CoroutineType[Any, Any, Hold]" is incompatible
-# pyright says: with type "Coroutine[Any, Any, Event | None]"
 @shelves.on(Asked)
 async def a_command_is_no_event(event: Asked) -> Hold:
     return Hold(id=event.id)
@@ -71,3 +62,68 @@ async def a_test_calls_it_plainly() -> Held:
     # mypy says: Incompatible return value type (got "Done", expected "Held")
     # pyright says: Type "Done" is not assignable to return type "Held"
     return await free(Free(id="1", shelf=None))
+
+
+# mypy says: incompatible type "Callable[[Asked], Coroutine[Any, Any, None]]"
+# mypy says: expected "Callable[[Asked | AskedAgain], Coroutine[Any, Any, None]]"
+# pyright says: Parameter 1: type "Asked | AskedAgain" is incompatible with type "Asked"
+@shelves.on(Asked, AskedAgain)
+async def one_of_two_types(event: Asked) -> None: ...
+
+
+# mypy says: Value of type variable "Emitting" of "__call__" of "EventDecorator" cannot be
+# mypy says: "Coroutine[Any, Any, tuple[Asked, str]]"
+# pyright says: Function return type "CoroutineType[Any, Any, tuple[Asked, str]]" is incompatible
+@shelves.on(Asked)
+async def several_of_which_one_is_no_event(event: Asked) -> tuple[Asked, str]:
+    return event, ""
+
+
+# mypy says: No overload variant of "on" of "Service" matches argument type "str"
+# pyright says: cannot be assigned to parameter "event" of type "type[E1@on]"
+@shelves.on("typing.*")
+async def a_pattern_without_topic(event: Envelope) -> None: ...
+
+
+# mypy says: expected "Callable[[Envelope], Coroutine[Any, Any, None]]"
+# pyright says: Parameter 1: type "Envelope" is incompatible with type "Asked"
+@shelves.on("typing.*", topic="typing")
+async def a_pattern_is_raw(event: Asked) -> None: ...
+
+
+# mypy says: expected "Callable[[list[Asked]], Coroutine[Any, Any, None]]"
+# pyright says: Parameter 1: type "list[Asked]" is incompatible with type "Asked"
+@shelves.on(Asked, batch=Batch())
+async def a_batch_is_a_list(event: Asked) -> None: ...
+
+
+# mypy says: Value of type variable "Silent" of "__call__" of "BatchDecorator" cannot be "Coroutine[Any, Any, Asked]"
+# pyright says: Type "CoroutineType[Any, Any, Asked]" is not assignable to type "Coroutine[Any, Any, None] | None"
+@shelves.on(Asked, batch=Batch())
+async def a_batch_returns_nothing(events: list[Asked]) -> Asked:
+    return events[0]
+
+
+# mypy says: incompatible type "Callable[[Hold], Paid]"
+# pyright says: Function return type "Paid" is incompatible
+@shelves.handles(Hold)
+def another_reply_in_a_thread(command: Hold) -> Paid:
+    return Paid(cents=1)
+
+
+# mypy says: Dict entry 0 has incompatible type "str": "int"; expected "str": "str"
+# pyright says: "dict[str, int]" is not assignable to "Mapping[str, str]"
+@shelves.on(Asked, where={"source": 5})
+async def a_pattern_is_text(event: Asked) -> None: ...
+
+
+# mypy says: Value of type variable "W" of "middleware" of "Service" cannot be
+# pyright says: Function return type "None" is incompatible with type "Awaitable[Any]"
+@shelves.middleware
+def a_middleware_is_async(call: Call, event: Any, ctx: Context) -> None: ...
+
+
+# mypy says: Unexpected keyword argument "retries"
+# pyright says: No overloads for "on" match the provided arguments
+@shelves.on(Asked, retries=3)
+async def a_misspelt_option(event: Asked) -> None: ...

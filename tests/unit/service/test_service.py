@@ -147,12 +147,12 @@ def test_handler_without_a_message_is_refused(service: Service) -> None:
             return Reserved(order_id="1")
 
 
-def test_function_that_is_not_async_is_refused(service: Service) -> None:
-    with refuse("not an async function: write async def reserve"):
+def test_plain_function_is_a_handler_that_runs_in_a_thread(service: Service) -> None:
+    @service.handles(Reserve)
+    def reserve(command: Reserve) -> Reserved:
+        return Reserved(order_id="1")
 
-        @service.handles(Reserve)  # type: ignore[arg-type]
-        def reserve(command: Reserve) -> Reserved:
-            return Reserved(order_id="1")
+    assert service.commands["stock.reserve.v1"].is_sync
 
 
 def test_return_annotation_other_than_the_outcomes_is_refused(service: Service) -> None:
