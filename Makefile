@@ -27,7 +27,7 @@ kafka-tests: venv ## the tests that need a Kafka: they start one
 soak: venv ## searches and simulations within wider bounds: many minutes
 	$(BIN)/pytest -q -m soak tests/unit
 
-bench: venv ## measure latency and throughput; prints figures beside a raw round trip of the same run
+bench: venv ## cost, throughput, latency and memory, beside plain aiokafka and FastStream: a quarter of an hour
 	@$(BIN)/python -m bench
 
 format: venv ## mend style and formatting in place

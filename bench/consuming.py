@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Literal
 
@@ -151,7 +151,9 @@ def _cost(name: str, several: Sequence[Run], raw: Sequence[Run]) -> Figure:
     note = f"{median(each.rate for each in several):,.0f}/s"
     if several is not raw:
         note += f", {spread(ratios)} x raw"
-    return Figure(f"consuming: {name}", median(us) / 10, "CPU s/100k", note=note)  # 1 us is 0.1 s for 100,000
+    details = {"rounds": [asdict(each) for each in several], "times_raw": ratios}
+    cost = median(us) / 10  # 1 us is 0.1 s for 100,000
+    return Figure(f"consuming: {name}", cost, "CPU s/100k", note=note, details=details)
 
 
 def _ratio(
@@ -160,7 +162,7 @@ def _ratio(
     ratios = [each.us / base.us for each, base in zip(above, below, strict=True)]
     least = min(each.us for each in above) / min(each.us for each in below)  # noise only ever adds
     note = f"rounds {min(ratios):.2f}-{max(ratios):.2f}; least / least {least:.2f}"
-    return Figure(name, median(ratios), "times", target, better, note)
+    return Figure(name, median(ratios), "times", target, better, note, {"rounds": ratios})
 
 
 def spread(values: Sequence[float]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 
@@ -17,6 +17,7 @@ class Figure:
         target: the number to reach.
         better: whether the target is the most or the least that the value may be.
         note: what one must know to read it.
+        details: what stands behind it, such as the value of each round; only in the JSON.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Figure:
     target: float | None = None
     better: Literal["lower", "higher"] = "lower"
     note: str = ""
+    details: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ def hardware() -> dict[str, object]:
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
+        "versions": {name: version(name) for name in ("aiokafka", "faststream", "pydantic")},
         "load_before": [round(value, 2) for value in os.getloadavg()],
     }
 
