@@ -20,8 +20,10 @@ be built at import.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, cast
+import re
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
+from typing import Any, Literal, TypeGuard, cast
 
 from orchestra.errors import DecodeError, EncodeError
 from orchestra.events import json_format
@@ -34,6 +36,8 @@ from orchestra.events.attributes import (
     canonical,
     extension_name,
     integer,
+    is_attribute_name,
+    is_usual_time,
     parse_time,
     sendable,
     string,
@@ -52,6 +56,17 @@ _CONTENT_TYPE = "content-type"
 _NAME_OF = {f"ce_{name}": name for name in (*CORE, *_USUAL_EXTENSIONS)} | {_CONTENT_TYPE: _CONTENT_TYPE}
 _HEADER_OF = {name: f"ce_{name}" for name in _USUAL_EXTENSIONS}
 
+_JSON = JSON.encode()
+_REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type"})
+_RARE = frozenset({"ce_datacontenttype"})
+_USUAL = frozenset(_NAME_OF) - _RARE
+_LONGEST_USUAL = 64
+"""Longer names and content types are not remembered: how much memory they take is not the sender's to say."""
+_TYPED: dict[str, Callable[[bytes], object]] = {
+    "ce_expirytime": is_usual_time,
+    "ce_replypartition": re.compile(rb"0|[1-9][0-9]{0,8}").fullmatch,
+}
+
 _STRUCTURED = "application/cloudevents"
 _STRUCTURED_JSON = "application/cloudevents+json"
 STRUCTURED_HEADER = (_CONTENT_TYPE, b"application/cloudevents+json; charset=UTF-8")
@@ -64,27 +79,12 @@ def decode(headers: Headers, value: bytes | None) -> Envelope:
     Raises:
         DecodeError: and nothing else, whatever the bytes are; ``attribute`` names what is wrong.
     """
-    names: list[str] = []
-    values: list[bytes | None] = []
-    strangers: list[str] = []
-    known = _NAME_OF.get
-    for name, raw in headers:
-        attribute = known(name)
-        if attribute is None:
-            if not name.startswith("ce_"):
-                continue
-            attribute = name  # with its prefix, so that it cannot pass for a name that is known
-            strangers.append(name)
-        names.append(attribute)
-        values.append(raw)
-    texts = _texts(names, values)
-    media = texts.pop(_CONTENT_TYPE, None)
-    if media is not None and media != JSON and _is_structured(media):
-        return _decode_structured(media, value)
-    for name in strangers:
-        if name in texts:
-            texts[attribute_name(name[3:])] = texts.pop(name)
-    return _envelope(texts, _media(media, texts.pop("datacontenttype", None)), value)
+    raw = dict(headers)
+    media = raw.get(_CONTENT_TYPE)
+    content_type = JSON if media == _JSON else None if media is None else _usual_content_type(media)
+    if content_type is not None and _is_usual(raw):
+        return Envelope.of_checked(raw["ce_type"].decode(), content_type, raw, value)
+    return _decode_with_care(headers, value)
 
 
 def encode(envelope: Envelope, mode: Mode = "binary") -> tuple[list[tuple[str, bytes]], bytes | None]:
@@ -121,6 +121,68 @@ def peek_type(headers: Headers, value: bytes | None) -> str | None:
 
 
 # ---- reading
+
+
+def _is_usual(raw: dict[str, bytes | None]) -> TypeGuard[dict[str, bytes]]:
+    """Whether one look at all headers shows that nothing can be wrong with any. If not, each is looked at."""
+    values: Collection[Any] = raw.values()
+    if not all(values):
+        return False
+    joined = b" ".join(values)
+    if not joined.isascii() or len(joined.translate(None, _CONTROLS)) != len(joined):
+        return False
+    names = raw.keys()
+    if not names <= _USUAL and not all(map(_is_usual_name, names - _USUAL)):
+        return False
+    if raw.get("ce_specversion") != b"1.0" or not names >= _REQUIRED:
+        return False
+    time = raw.get("ce_time")
+    return (time is None or is_usual_time(time) is not None) and (
+        names.isdisjoint(_TYPED) or all(check(text) for name, check in _TYPED.items() if (text := raw.get(name)))
+    )
+
+
+def _is_usual_name(name: str) -> bool:
+    return len(name) <= _LONGEST_USUAL and _is_harmless_name(name)
+
+
+@lru_cache(maxsize=1024)
+def _is_harmless_name(name: str) -> bool:
+    """Whether it is not ours, or an extension's."""
+    return not name.startswith("ce_") or (name not in _RARE and is_attribute_name(name[3:]))
+
+
+def _usual_content_type(media: bytes) -> str | None:
+    return _harmless_content_type(media) if len(media) <= _LONGEST_USUAL else None
+
+
+@lru_cache(maxsize=256)
+def _harmless_content_type(media: bytes) -> str | None:
+    return media.decode() if media.isascii() and not _is_structured(media.decode()) else None
+
+
+def _decode_with_care(headers: Headers, value: bytes | None) -> Envelope:
+    names: list[str] = []
+    values: list[bytes | None] = []
+    strangers: list[str] = []
+    known = _NAME_OF.get
+    for name, raw in headers:
+        attribute = known(name)
+        if attribute is None:
+            if not name.startswith("ce_"):
+                continue
+            attribute = name  # with its prefix, so that it cannot pass for a name that is known
+            strangers.append(name)
+        names.append(attribute)
+        values.append(raw)
+    texts = _texts(names, values)
+    media = texts.pop(_CONTENT_TYPE, None)
+    if media is not None and media != JSON and _is_structured(media):
+        return _decode_structured(media, value)
+    for name in strangers:
+        if name in texts:
+            texts[attribute_name(name[3:])] = texts.pop(name)
+    return _envelope(texts, _media(media, texts.pop("datacontenttype", None)), value)
 
 
 def _texts(names: list[str], values: list[bytes | None]) -> dict[str, str]:

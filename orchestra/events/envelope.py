@@ -1,17 +1,29 @@
 """What is an event, apart from its bytes on the wire?
 
 The envelope holds the attributes and the raw data. Data is decoded when somebody asks for it, once: routing, filters,
-dead letters and replay never do.
+dead letters and replay never do. An event that came in a record keeps its headers as they are, checked, until somebody
+asks for more than its type: most handlers never do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, Unpack
 
 from orchestra.errors import DecodeError
-from orchestra.events.attributes import JSON, TYPED, Value, canonical, format_time, is_json, parse_time, plain
+from orchestra.events.attributes import (
+    CORE,
+    JSON,
+    TYPED,
+    Value,
+    canonical,
+    format_time,
+    is_json,
+    parse_time,
+    plain,
+    typed,
+)
 from orchestra.events.message import Message, decode_data, encode_data, spec_of
 
 M = TypeVar("M", bound=Message)
@@ -31,6 +43,9 @@ class Attributes(TypedDict, total=False):
 
 
 _ATTRIBUTES = tuple(Attributes.__annotations__)
+_HEADER = {"time_text": "ce_time"} | {name: f"ce_{name}" for name in ("id", "source", "subject", "dataschema")}
+_FILLED_LATER = frozenset({*_HEADER, "extensions", "_time"})
+_CORE_HEADERS = frozenset(f"ce_{name}" for name in CORE)
 
 
 class Envelope:
@@ -41,6 +56,7 @@ class Envelope:
     """
 
     __slots__ = (
+        "_headers",
         "_time",
         "_value",
         "data",
@@ -75,8 +91,33 @@ class Envelope:
         self.dataschema = dataschema
         self.extensions: Mapping[str, Value] = {} if extensions is None else extensions
         self.data = data
+        self._headers: Mapping[str, bytes] | None = None
         self._time: datetime | None = None
         self._value: Message | None = None
+
+    @classmethod
+    def of_checked(cls, type: str, content_type: str, headers: Mapping[str, bytes], data: bytes | None) -> Envelope:  # noqa: A002
+        """The event of a record whose headers are known to be good: ASCII, nothing missing, nothing wrong.
+
+        The codec calls it, for every record: so it goes no way through ``__init__``, and most slots stay empty.
+        """
+        envelope = cls.__new__(cls)
+        envelope.type = type
+        envelope.datacontenttype = content_type
+        envelope.data = data
+        envelope._headers = headers
+        envelope._value = None
+        return envelope
+
+    if not TYPE_CHECKING:  # or the type checkers would take misspelt attributes for good
+
+        def __getattr__(self, name: str) -> Any:
+            # Called for an empty slot only, which it fills.
+            if name not in _FILLED_LATER:
+                raise AttributeError(f"an Envelope has no attribute {name!r}")
+            value = _read(self._headers, name)
+            setattr(self, name, value)
+            return value
 
     @property
     def time(self) -> datetime | None:
@@ -87,6 +128,9 @@ class Envelope:
 
     def get(self, name: str) -> str | None:
         """An extension in its canonical text form, or None."""
+        if (headers := self._headers) is not None and name not in CORE:
+            raw = headers.get(f"ce_{name}")
+            return None if raw is None else raw.decode()
         value = self.extensions.get(name)
         return value if value is None or isinstance(value, str) else canonical(value)
 
@@ -105,7 +149,7 @@ class Envelope:
         """
         if type(known := self._value) is cls:
             return known
-        if not is_json(self.datacontenttype):
+        if self.datacontenttype is not JSON and not is_json(self.datacontenttype):
             raise DecodeError("datacontenttype", f"{self.datacontenttype!r} is not JSON, as {cls.__qualname__} needs")
         self._value = made = decode_data(cls, self.data)
         return made
@@ -147,6 +191,19 @@ class Envelope:
     def _identity(self) -> tuple[object, ...]:
         extensions = {name: canonical(value) for name, value in self.extensions.items()}
         return (*(getattr(self, name) for name in _ATTRIBUTES), extensions)
+
+
+def _read(headers: Mapping[str, bytes], name: str) -> Any:
+    """What stands in these headers, which are known to be good, for a slot of an envelope."""
+    if (header := _HEADER.get(name)) is not None:
+        return None if (raw := headers.get(header)) is None else raw.decode()
+    if name == "_time":
+        return None
+    return {
+        extension: typed(extension, raw.decode()) if extension in TYPED else raw.decode()
+        for header, raw in headers.items()
+        if header not in _CORE_HEADERS and header.startswith("ce_") and (extension := header[3:])
+    }
 
 
 def compose(

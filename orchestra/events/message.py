@@ -43,6 +43,7 @@ __all__ = [
     "spec_of",
 ]
 
+_N, _I = b"NI"
 MAX_DATA_BYTES = 16 * 1024 * 1024
 """Larger data is refused before it is parsed."""
 
@@ -321,8 +322,9 @@ def decode_data(cls: type[M], raw: bytes | None) -> M:
     elif len(raw) > MAX_DATA_BYTES:
         raise DecodeError("data", f"{len(raw)} bytes, at most {MAX_DATA_BYTES} are read")
     try:
-        if b"NaN" in raw or b"Infinity" in raw:
-            from_json(raw, allow_inf_nan=False)  # no JSON, but validate_json would take them for numbers
+        # NaN and Infinity are no JSON, but validate_json would take them for numbers. To look for a byte costs nothing.
+        if (_N in raw and b"NaN" in raw) or (_I in raw and b"Infinity" in raw):
+            from_json(raw, allow_inf_nan=False)
         # Parsed and validated in one pass outside Python, which stops at 200 levels: no RecursionError.
         message: M = cls.__pydantic_validator__.validate_json(raw)
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """What holds for every event and for every record, whatever is in it."""
 
 import string
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from orchestra.errors import DecodeError
-from orchestra.events.attributes import CORE, TYPED, Value
-from orchestra.events.cloudevents import Headers, Mode, decode, encode, peek_type
+from orchestra.events.attributes import CORE, TYPED, Value, is_usual_time, parse_time
+from orchestra.events.cloudevents import Headers, Mode, _decode_with_care, decode, encode, peek_type
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Event, Key, decode_data, encode_data, record_key
 
@@ -114,6 +115,59 @@ def test_any_headers_and_any_bytes_give_an_event_or_a_decode_error(
     begin: bool, headers: list[tuple[str, bytes | None]], value: bytes | None
 ) -> None:
     _event_or_decode_error([*(complete if begin else []), *headers], value)
+
+
+good_or_bad: dict[str, list[bytes | None]] = {
+    "ce_specversion": [b"1.0", b"0.3"],
+    "ce_id": [b"i", b"", None],
+    "ce_source": [b"/s", "/ü".encode()],
+    "ce_type": [b"t.v1", b"t\n"],
+    "ce_subject": [b"s", b"", b"\xff", b"a\x00b", b" "],
+    "ce_time": [b"2026-11-24T15:07:06.8Z", b"2026-11-31T15:07:06Z", b"2026-12-31T23:59:60Z", b"soon", b""],
+    "ce_expirytime": [b"2028-02-29T15:07:06Z", b"2026-11-24T15:07:06+01:00", b"never"],
+    "ce_replypartition": [b"0", b"7", b"-7", b"007", b"9999999999", b"", b"1.0"],
+    "ce_dataschema": [b"urn:x", b""],
+    "ce_datacontenttype": [b"text/plain"],
+    "content-type": [b"application/json", b"text/plain", b"application/cloudevents+avro", b"", None, b"\xff"],
+    "ce_tracestate": [b"a=b", b""],
+    "ce_brandnew": [b"x", None],
+    "ce_bad_name": [b"x"],
+    "ce_data": [b"x"],
+    "traceparent": [b"00-x", b"\x00\xff", None],
+}
+
+
+@st.composite
+def mostly_good_headers(draw: st.DrawFn) -> list[tuple[str, bytes | None]]:
+    """Headers of which each is good most of the time; some are missing, some are there twice."""
+    names = draw(st.lists(st.sampled_from(list(good_or_bad)[4:]), max_size=8))
+    required = [name for name in list(good_or_bad)[:4] if draw(st.integers(0, 19))]
+    return [
+        (name, draw(st.sampled_from(good_or_bad[name])) if not draw(st.integers(0, 9)) else good_or_bad[name][0])
+        for name in draw(st.permutations([*required, *names]))
+    ]
+
+
+def what_comes_of(read: Callable[[Headers, bytes | None], Envelope], headers: Headers) -> tuple[object, ...]:
+    try:
+        event = read(headers, b"{}")
+    except DecodeError as error:
+        return (str(error),)
+    extensions = [(name, value, type(value)) for name, value in event.extensions.items()]
+    core = (event.id, event.source, event.type, event.subject, event.time_text, event.dataschema)
+    return (*core, event.datacontenttype, event.time, sorted(extensions), event.data)
+
+
+@settings(thorough, max_examples=500)
+@given(mostly_good_headers())
+def test_one_look_at_all_headers_finds_what_a_look_at_each_finds(headers: Headers) -> None:
+    assert what_comes_of(decode, headers) == what_comes_of(_decode_with_care, headers)
+
+
+@thorough
+@given(st.from_regex(is_usual_time.__self__, fullmatch=True))  # type: ignore[attr-defined]
+def test_a_time_that_gets_no_second_look_is_one(text: bytes) -> None:
+    assert parse_time("time", text.decode()).tzinfo is UTC
 
 
 members = st.dictionaries(
