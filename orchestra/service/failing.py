@@ -8,11 +8,11 @@ from datetime import timedelta
 from orchestra.clock import Clock
 from orchestra.errors import DefinitionError
 from orchestra.ids import Jitter
+from orchestra.service.circuits import Circuits
 from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.lanes import Worker
 from orchestra.service.progress import Progress, Tries
-from orchestra.service.publishing import Publishing
-from orchestra.service.retry import Course, Reason, course_of, earliest, waiting_delay
+from orchestra.service.retry import Course, Reason, TimedOutError, course_of, earliest
 from orchestra.service.signals import GivenUp
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record
@@ -24,13 +24,13 @@ class Failing:
     def __init__(
         self,
         dead_lettering: DeadLettering,
-        publishing: Publishing,
+        circuits: Circuits,
         clock: Clock,
         jitter: Jitter,
         statistics: Statistics,
     ) -> None:
         self._dead_lettering = dead_lettering
-        self._publishing = publishing
+        self._circuits = circuits
         self._clock = clock
         self._jitter = jitter
         self._statistics = statistics
@@ -49,16 +49,23 @@ class Failing:
             error, least = wrong, 0.0
         tries.last_error = error
         tries.first_failure = tries.first_failure or self._clock.now()
-        course, reason = course_of(error, tries.binding.handler.retry)
+        course, reason = self._course(error, tries)
         if course is Course.WAIT:
-            self._wait(error, tries)
-        elif course is Course.DEAD_LETTER or not self._try_again(error, least, progress, tries):
+            self._statistics.waits += 1
+            self._circuits.failed(tries, error)
+            return
+        if isinstance(error, TimedOutError):  # of what hangs nobody knows whether it is down
+            self._circuits.left(tries)
+        else:
+            self._circuits.succeeded(tries)
+        if course is Course.DEAD_LETTER or not self._try_again(error, least, progress, tries):
             await self._bury(error, reason, progress, tries, record, worker)
 
-    def _wait(self, error: Exception, tries: Tries) -> None:
-        tries.waits += 1
-        self._publishing.note_wait(tries.waits, error)
-        _put_off(tries, waiting_delay(tries.waits, self._jitter()), f"waits for {type(error).__name__}")
+    def _course(self, error: Exception, tries: Tries) -> tuple[Course, Reason]:
+        retry = tries.binding.handler.retry
+        if retry.kind_of(error) is None and self._circuits.is_down(tries, error):
+            return Course.WAIT, Reason.TRANSIENT
+        return course_of(error, retry)
 
     def _try_again(self, error: Exception, least: float, progress: Progress, tries: Tries) -> bool:
         """Put the next try off until its time, at ``least`` some seconds; False: there is none."""

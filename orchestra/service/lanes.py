@@ -414,6 +414,17 @@ class Lanes:
         if self._ready and not self._is_calling:
             self._call_worker()
 
+    def wake(self, lane: Lane) -> bool:
+        """Let a parked lane go on before its time. False: it is not parked (any more)."""
+        if lane.until is None:
+            return False
+        lane.until = None
+        lane.share.parked.discard(lane)
+        self._ready.append(lane)
+        if not self._is_calling:
+            self._call_worker()
+        return True
+
     def abandon(self, worker: Worker) -> None:
         """Give up a worker whose handler ignores its cancellation. Its lane goes on with another, which is told."""
         lane = worker.lane

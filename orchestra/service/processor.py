@@ -21,6 +21,7 @@ from orchestra.events.envelope import Envelope
 from orchestra.ids import Jitter
 from orchestra.service.batch_context import BatchContext
 from orchestra.service.binding import Binding
+from orchestra.service.circuits import Circuits
 from orchestra.service.context import Context
 from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.deadline import Deadlines
@@ -53,12 +54,14 @@ class Processor:
         clock: Clock,
         jitter: Jitter,
         statistics: Statistics,
+        circuits: Circuits,
     ) -> None:
         self._here = deployment
         self._routes = routes
         self._publishing = publishing
         self._dead_lettering = DeadLettering(deployment, publishing, clock, statistics)
-        self._failing = Failing(self._dead_lettering, publishing, clock, jitter, statistics)
+        self._failing = Failing(self._dead_lettering, circuits, clock, jitter, statistics)
+        self._circuits = circuits
         self._deadlines = deadlines
         self._clock = clock
         self._statistics = statistics
@@ -77,7 +80,7 @@ class Processor:
             await self._dead_lettering.bury(record, worker, error, Reason.DECODE)
             return None
         binding = self._routes[event.type]
-        if type(binding) is not Binding:
+        if type(binding) is not Binding or not self._circuits.are_closed:
             return await self._fork(binding, event, record, worker, lane)
         try:  # nearly always: one handler, which does it at the first try
             out = await self._attempt(binding, event, record, worker)
@@ -93,8 +96,8 @@ class Processor:
         return None
 
     async def _fork(self, route: Route, event: Envelope, record: Record, worker: Worker, lane: Lane) -> Progress | None:
-        """A record that several handlers may want, or none."""
-        candidates = route if isinstance(route, tuple) else ()
+        """A record that several handlers may want, or none, or one that may have to wait for what is down."""
+        candidates = (route,) if isinstance(route, Binding) else route or ()
         chosen, failed = choose(candidates, event, record.topic)
         progress = lane.progress = Progress(event, chosen)
         for binding, error in failed:
@@ -118,6 +121,7 @@ class Processor:
         if (name := lane.abandoned) is not None:
             lane.progress, lane.abandoned = progress, None
             tries = next(tries for tries in progress.left if tries.binding.name == name)
+            self._circuits.left(tries)
             stuck = TimedOutError(f"{name} did not stop when it was cancelled, and was given up")
             await self._dead_lettering.bury(record, worker, stuck, Reason.TIMEOUT, progress.event, tries)
             progress.left.remove(tries)
@@ -125,9 +129,12 @@ class Processor:
 
     async def _run(self, progress: Progress, record: Record, worker: Worker) -> Progress | None:
         """One try for each handler that is left and need not wait any longer. None waits for another."""
-        now = asyncio.get_running_loop().time()
+        now, lane = asyncio.get_running_loop().time(), worker.lane
+        assert lane is not None
         for tries in tuple(progress.left):
-            if tries.due > now:
+            if tries.due > now and not tries.is_gated:
+                continue
+            if not (self._circuits.are_closed or self._circuits.enter(tries, lane)):
                 continue
             try:
                 out = await self._attempt(tries.binding, progress.event, record, worker, tries)
@@ -135,7 +142,11 @@ class Processor:
                 if worker.is_lost:
                     return None
                 await self._failing.after(error, progress, tries, record, worker)
+            except BaseException:
+                self._circuits.left(tries)
+                raise
             else:
+                self._circuits.succeeded(tries)
                 if out and not worker.is_lost:
                     await self._publish(out, progress.event, tries, record, worker)
                 if worker.is_lost:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from orchestra.events.envelope import Envelope
 from orchestra.service.binding import Binding
+
+if TYPE_CHECKING:
+    from orchestra.service.circuits import Gate
 
 
 class Tries:
     """How it stands with one handler of one record."""
 
-    __slots__ = ("attempt", "binding", "due", "first_failure", "last_error", "waits", "why")
+    __slots__ = ("attempt", "binding", "due", "first_failure", "is_gated", "last_error", "tickets", "waits", "why")
 
     def __init__(self, binding: Binding) -> None:
         self.binding = binding
@@ -24,6 +28,10 @@ class Tries:
         """When it goes on, in the loop's time."""
         self.why = ""
         """What it waits for."""
+        self.is_gated = False
+        """It may go on whenever what is down lets it, and asks at ``due`` at the latest."""
+        self.tickets: dict[Gate, int] = {}
+        """Of the circuits that let the try under way through, where they are not closed."""
         self.first_failure: datetime | None = None
         self.last_error: Exception | None = None
 

@@ -25,6 +25,7 @@ class Resource:
     Attributes:
         provides: the type that it yields.
         needs: parameter -> type of the resources that it takes.
+        down_on: errors of a handler that mean that it is down.
     """
 
     name: str
@@ -32,15 +33,20 @@ class Resource:
     needs: Mapping[str, type]
     scope: Scope
     open: Opener
+    down_on: tuple[type[Exception], ...] = ()
 
 
 def resource_of(
-    function: Callable[..., AsyncIterator[Any]], provides: type, needs: Mapping[str, type], scope: Scope
+    function: Callable[..., AsyncIterator[Any]],
+    provides: type,
+    needs: Mapping[str, type],
+    scope: Scope,
+    down_on: tuple[type[Exception], ...] = (),
 ) -> Resource:
     """The resource that an async generator function declares."""
     # Users write AsyncIterator, as the standard library's documentation did for years; what it gives is a generator.
     opener = asynccontextmanager(cast("Callable[..., AsyncGenerator[Any]]", function))
-    return Resource(function.__qualname__, provides, needs, scope, opener)
+    return Resource(function.__qualname__, provides, needs, scope, opener, down_on)
 
 
 def fixed(provides: type, value: Any) -> Resource:

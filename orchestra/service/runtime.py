@@ -10,6 +10,7 @@ from orchestra.clock import Clock, SystemClock
 from orchestra.ids import Jitter, system_jitter
 from orchestra.service.assignment import Assignment
 from orchestra.service.binding import Binder
+from orchestra.service.circuits import Circuits
 from orchestra.service.committing import Committer
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import deploy, needed_topics
@@ -85,6 +86,7 @@ class ServiceRuntime:
         self._lanes = Lanes(limit=service.max_in_flight, on_done=self._committer.on_done, on_held=self._on_held)
         self._isolation = Isolation(self._lanes, self._committer)
         self._committer.on_committed = self._isolation.on_committed
+        self._circuits = Circuits(service, self._lanes, jitter)
         self._deadlines = Deadlines(self._lanes, grace=grace, on_abandoned=self._count_abandoned)
 
     def needed_topics(self) -> list[TopicSpec]:
@@ -96,6 +98,7 @@ class ServiceRuntime:
         now, shares = self._statistics, self._assignment.shares.values()
         now.queued = self._lanes.queued
         now.lost_threads = self._threads.lost
+        now.down = self._circuits.down()
         now.workers = len(self._lanes.workers)
         now.partitions = len(shares)
         now.paused = sum(share.is_paused for share in shares)
@@ -131,7 +134,8 @@ class ServiceRuntime:
         )
         routes = Routes(binder.bind_all())
         publishing = Publishing(self._publisher, self._clock, self._jitter, self._statistics)
-        return Processor(deployment, routes, publishing, self._deadlines, self._clock, self._jitter, self._statistics)
+        statistics, clock, jitter = self._statistics, self._clock, self._jitter
+        return Processor(deployment, routes, publishing, self._deadlines, clock, jitter, statistics, self._circuits)
 
     async def run(self) -> None:
         """Handle records until :meth:`stop` is called, then drain and leave. Cancelling it does the same.
@@ -174,6 +178,7 @@ class ServiceRuntime:
             return
         self._is_closed = True
         self._deadlines.aclose()
+        self._circuits.aclose()
         await self._consumer.aclose()
         await self._lanes.aclose(self._grace if not self._hurry.is_set() else 0.1)
         self._threads.aclose()

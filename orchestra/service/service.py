@@ -6,7 +6,7 @@ Declaring does nothing but remember and check: the decorated functions stay plai
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar, Unpack, overload
 
@@ -33,6 +33,8 @@ E3 = TypeVar("E3", bound=Event)
 E4 = TypeVar("E4", bound=Event)
 G = TypeVar("G", bound=Callable[..., AsyncIterator[Any]])
 W = TypeVar("W", bound=Middleware)
+
+DownOn = type[Exception] | Collection[type[Exception]]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
@@ -201,21 +203,25 @@ class Service:
     @overload
     def resource(self, function: G, /) -> G: ...
     @overload
-    def resource(self, *, scope: Scope) -> Callable[[G], G]: ...
-    def resource(self, function: Any = None, *, scope: Scope = "process") -> Any:
+    def resource(self, *, scope: Scope = ..., down_on: DownOn = ...) -> Callable[[G], G]: ...
+    def resource(self, function: Any = None, *, scope: Scope = "process", down_on: DownOn = ()) -> Any:
         """Register what handlers and other resources may take as a parameter, found by the type that it yields.
 
         Args:
             function: an async generator function that yields once; what it takes are other resources.
             scope: "process": opened once, before the first record, and closed after the last. "call": opened for each
                 attempt of a handler that takes it, and told of the handler's error.
+            down_on: exception classes that mean that this resource is down, when a handler that takes it ends with one.
+                Its circuit opens then: handlers that need it are not called until a probe succeeds, no try is used up,
+                and nothing becomes a dead letter of it.
 
         Raises:
-            DefinitionError: the function is no async generator, or another resource yields the same type.
+            DefinitionError: the function is no async generator, another resource yields the same type, or down_on
+                holds something else than exception classes.
         """
         if function is None:
-            return lambda function: self._add_resource(function, scope)
-        return self._add_resource(function, scope)
+            return lambda function: self._add_resource(function, scope, down_on)
+        return self._add_resource(function, scope, down_on)
 
     @contextmanager
     def overriding(self, values: Mapping[Any, object]) -> Generator[None]:
@@ -315,8 +321,11 @@ class Service:
         if handler.reads.patterns:
             self.patterns.append(handler)
 
-    def _add_resource(self, function: Any, scope: Scope) -> Any:
+    def _add_resource(self, function: Any, scope: Scope, down_on: DownOn) -> Any:
         name = getattr(function, "__qualname__", repr(function))
+        means = (down_on,) if isinstance(down_on, type) else tuple(down_on)
+        if not all(isinstance(each, type) and issubclass(each, Exception) for each in means):
+            raise DefinitionError(f"resource {name}: down_on={down_on!r}: write exception classes")
         hints = read_hints(function, f"resource {name}")
         provides = yielded_type(function, hints, name)
         if provides in self.resources:
@@ -325,5 +334,5 @@ class Service:
                 f"resource {name} yields {provides.__qualname__}, as {other} does: yield another type"
             )
         needs = {parameter: kind for parameter, kind in hints.items() if parameter != "return"}
-        self.resources[provides] = resource_of(function, provides, needs, scope)
+        self.resources[provides] = resource_of(function, provides, needs, scope, means)
         return function

@@ -35,3 +35,5 @@ class Statistics:
     """Assigned now."""
     paused: int = 0
     """Partitions not fetched from because too much of them is queued, now."""
+    down: tuple[str, ...] = ()
+    """Resources and handlers whose circuit is not closed, each with the error that opened it, now."""
