@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError, OrchestraError
@@ -107,7 +107,7 @@ def _tiers(later: Sequence[Duration]) -> tuple[str, ...]:
     return tuple(names[length] for length in lengths)
 
 
-def _check_errors(errors: Mapping[type[Exception], ErrorKind]) -> None:
+def _check_errors(errors: Mapping[Any, Any]) -> None:
     for kind, what in errors.items():
         if not (isinstance(kind, type) and issubclass(kind, Exception)):
             raise DefinitionError(f"Retry(errors={{{kind!r}: ...}}): the keys are exception classes")

@@ -67,7 +67,8 @@ class Circuits:
             return [resources[each.provides] for each in used if each.provides in resources]
 
         self._needed = {handler.name: needed(handler) for handler in service.handlers}
-        self._gates = (*resources.values(), *self._own.values())
+        self._gate_of = {gate.circuit: gate for gate in (*resources.values(), *self._own.values())}
+        self._gates = tuple(self._gate_of.values())
 
     def down(self) -> tuple[str, ...]:
         """What is down now, and why, for people."""
@@ -84,7 +85,7 @@ class Circuits:
         tries.is_gated = False
         for gate in gates:
             gate.waiting.pop(lane, None)
-        tries.tickets = {gate: gate.circuit.enter() for gate in gates if not gate.circuit.is_closed}
+        tries.tickets = {gate.circuit: gate.circuit.enter() for gate in gates if not gate.circuit.is_closed}
         return True
 
     def is_down(self, tries: Tries, error: Exception) -> bool:
@@ -97,7 +98,7 @@ class Circuits:
         now = asyncio.get_running_loop().time()
         gates = (gate for gate in self._needed[tries.binding.name] if isinstance(error, gate.down_on))
         gate = next(gates, self._own[tries.binding.name])
-        ticket = tries.tickets.pop(gate, None)
+        ticket = tries.tickets.pop(gate.circuit, None)
         self.left(tries)
         was_closed = gate.circuit.is_closed
         if gate.circuit.failed(ticket, now, self._jitter()):
@@ -113,8 +114,8 @@ class Circuits:
     def succeeded(self, tries: Tries) -> None:
         """A handler that was let through has got an answer."""
         tickets, tries.tickets = tries.tickets, {}
-        for gate, ticket in tickets.items():
-            circuit = gate.circuit
+        for circuit, ticket in tickets.items():
+            gate = self._gate_of[circuit]
             if circuit.succeeded(ticket) and not gate.waiting:  # nothing is left that would come all at once
                 circuit.close()
             if circuit.is_closed:
@@ -125,9 +126,9 @@ class Circuits:
     def left(self, tries: Tries) -> None:
         """A handler that was let through has ended without telling whether anything is down."""
         tickets, tries.tickets = tries.tickets, {}
-        for gate, ticket in tickets.items():
-            gate.circuit.left(ticket)
-            self._wake(gate, gate.circuit.room)
+        for circuit, ticket in tickets.items():
+            circuit.left(ticket)
+            self._wake(self._gate_of[circuit], circuit.room)
 
     def aclose(self) -> None:
         """Wake nobody any more."""

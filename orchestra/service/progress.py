@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from orchestra.events.envelope import Envelope
 from orchestra.service.binding import Binding
-
-if TYPE_CHECKING:
-    from orchestra.service.circuits import Gate
+from orchestra.service.circuit import Circuit
 
 
 class Tries:
@@ -30,7 +27,7 @@ class Tries:
         """What it waits for."""
         self.is_gated = False
         """It may go on whenever what is down lets it, and asks at ``due`` at the latest."""
-        self.tickets: dict[Gate, int] = {}
+        self.tickets: dict[Circuit, int] = {}
         """Of the circuits that let the try under way through, where they are not closed."""
         self.first_failure: datetime | None = None
         self.last_error: Exception | None = None

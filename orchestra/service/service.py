@@ -323,7 +323,7 @@ class Service:
 
     def _add_resource(self, function: Any, scope: Scope, down_on: DownOn) -> Any:
         name = getattr(function, "__qualname__", repr(function))
-        means = (down_on,) if isinstance(down_on, type) else tuple(down_on)
+        means: tuple[Any, ...] = (down_on,) if isinstance(down_on, type) else tuple(down_on)
         if not all(isinstance(each, type) and issubclass(each, Exception) for each in means):
             raise DefinitionError(f"resource {name}: down_on={down_on!r}: write exception classes")
         hints = read_hints(function, f"resource {name}")
