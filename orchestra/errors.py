@@ -21,6 +21,7 @@ OrchestraError
     ├── AccessDeniedError      not authenticated, or not authorised
     ├── CommitFailedError      offsets were not committed: the assignment has moved
     ├── OffsetLostError        the wanted offset is no longer in the log
+    ├── StalledError           a client takes nothing in though it could
     └── ClosedError            used before start or after close
 
 Every class has a stable ``code`` (for logs, metrics and dead letters) and ``retriable``: whether the same call may
@@ -188,6 +189,13 @@ class OffsetLostError(TransportError):
     def __init__(self, message: str, *, lost: Mapping[tuple[str, int], int] | None = None) -> None:
         super().__init__(message)
         self.lost = dict(lost or {})
+
+
+class StalledError(TransportError):
+    """A client takes nothing in, though there are records and brokers answer. It is given up and made anew."""
+
+    code = "stalled"
+    retriable = True
 
 
 class ClosedError(TransportError):

@@ -64,6 +64,22 @@ class Settings(BaseModel):
     worker_restarts: int = Field(default=10, ge=0)
     """Deaths of one worker of ``--workers`` within ten minutes that are followed by a new start."""
 
+    stall_timeout: float = Field(default=60.0, gt=0)
+    """How long a service may take nothing in, though there are records and brokers answer, before its client is made
+    anew and ``/live`` fails; also how long the event loop may be blocked before ``/live`` fails."""
+    broker_timeout: float = Field(default=600.0, ge=0)
+    """How long brokers may be away before ``/live`` fails; 0: for ever."""
+    health: str | None = Field(default=None, pattern=r"^(\[[0-9A-Fa-f:.]+\]:|[^:\s]+:)?[0-9]{1,5}$")
+    """``[HOST:]PORT`` of the health endpoints. Default: none; HOST: 127.0.0.1."""
+
+    @property
+    def health_address(self) -> tuple[str, int] | None:
+        """Where the health endpoints are to be served."""
+        if self.health is None:
+            return None
+        host, _, port = self.health.rpartition(":")
+        return host.strip("[]") or "127.0.0.1", int(port)
+
     @property
     def end_timeout(self) -> float:
         """How long an ordered end may take in all: drain, commit, leave the groups, close."""

@@ -13,15 +13,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from orchestra.clock import Clock, SystemClock
-from orchestra.errors import OrchestraError
+from orchestra.errors import OrchestraError, StalledError
+from orchestra.health.asgi import Report, report_of
+from orchestra.health.facts import UnitFacts
+from orchestra.health.judge import limits_of
+from orchestra.health.watch import Watch
 from orchestra.ids import Jitter, system_jitter
-from orchestra.restart import RestartBudget
+from orchestra.restart import RESTART_WINDOW, RestartBudget
 from orchestra.settings import Settings
 from orchestra.transport.port import TopicSpec, Transport
 from orchestra.transport.topic_check import merge
 from orchestra.transport.topic_setup import ensure_topics
 
 _CANCEL_SECONDS = 5.0
+_BROKER_SECONDS = 0.5
+"""How long whoever asks for lag waits for brokers."""
 
 log = logging.getLogger("orchestra")
 
@@ -50,6 +56,10 @@ class Runtime(Protocol):
         ...
 
     def statistics(self) -> object: ...
+
+    def health(self) -> UnitFacts:
+        """What is under way at this moment. Waits for nothing; may be asked at any time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +101,16 @@ class Supervisor:
         self._stopping = asyncio.Event()
         self._aborted = asyncio.Event()
         self._running: dict[str, Runtime] = {}
+        self._stalled: dict[str, asyncio.Future[str]] = {}
         self._failure: Exception | None = None
+        self._watch = Watch(
+            transport.topics,
+            self._look,
+            limits=limits_of(settings),
+            timeout=settings.request_timeout,
+            clock=self._clock,
+            on_stalled=self._give_up,
+        )
 
     async def run(self) -> None:
         """Check the topics, start everything, and return when all have drained after :meth:`stop`.
@@ -104,11 +123,13 @@ class Supervisor:
         first = {unit.name: unit.build() for unit in self._units}
         await ensure_topics(self._transport.topics, needed_topics(first.values()), self._settings)
         tasks = {asyncio.create_task(self._keep(unit, first[unit.name]), name=unit.name) for unit in self._units}
+        watching = asyncio.create_task(self._watch.run(), name="orchestra-watch")
         try:
             await self._stopping.wait()
             left = await self._drain(tasks)
         finally:
-            await _cancel(tasks)
+            await _cancel({*tasks, watching})
+            await self._watch.aclose()
         if self._failure is not None:
             raise self._failure
         if left:
@@ -126,9 +147,30 @@ class Supervisor:
         """Each running unit's own statistics, by name."""
         return {name: runtime.statistics() for name, runtime in self._running.items()}
 
+    async def health(self, fresh: bool = False) -> Report:
+        """How this process is, as JSON; see :func:`orchestra.health.asgi.health_app`.
+
+        Args:
+            fresh: ask the brokers how far the partitions reach, where the last answer is older than a second. Else
+                nothing is waited for.
+        """
+        return report_of(await self._watch.fresh_health(_BROKER_SECONDS) if fresh else self._watch.health())
+
+    def _look(self) -> tuple[list[UnitFacts], list[str]]:
+        """What runs, and what does not yet."""
+        working = [self._running[name].health() for name in self._running if name in self._stalled]
+        if self._stopping.is_set():
+            return working, []
+        return working, [unit.name for unit in self._units if unit.name not in self._stalled]
+
+    def _give_up(self, stalled: Mapping[str, str]) -> None:
+        for name, why in stalled.items():
+            if (told := self._stalled.get(name)) is not None and not told.done():
+                told.set_result(why)
+
     async def _keep(self, unit: Unit, runtime: Runtime) -> None:
         """Run one unit, again after errors that may pass. Records what ended it for good, and stops the others."""
-        budget = RestartBudget()
+        budget = RestartBudget(window=max(RESTART_WINDOW, 10 * self._settings.stall_timeout))
         while not self._stopping.is_set():
             error = await self._attempt(unit, runtime)
             if error is None:
@@ -149,7 +191,7 @@ class Supervisor:
             log.info("%s is running", unit.name)
             if self._stopping.is_set():
                 runtime.stop()  # a stop that came during the start may have found nothing to stop
-            await runtime.run()
+            await self._work(unit, runtime)
         except OrchestraError as error:
             return error
         except Exception as error:
@@ -162,6 +204,23 @@ class Supervisor:
         finally:
             del self._running[unit.name]
         return None
+
+    async def _work(self, unit: Unit, runtime: Runtime) -> None:
+        """Let a runtime run until it ends, or until the watch finds that it takes nothing in any more."""
+        stalled = self._stalled[unit.name] = asyncio.get_running_loop().create_future()
+        running = asyncio.create_task(runtime.run(), name=f"{unit.name}-run")
+        try:
+            await asyncio.wait({running, stalled}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                log.error("%s is stalled, and torn down: %s", unit.name, stalled.result())
+                runtime.stop()
+                await asyncio.wait({running}, timeout=self._settings.drain_timeout)
+        finally:
+            del self._stalled[unit.name]
+            await _cancel({running})
+        if stalled.done():
+            raise StalledError(stalled.result())
+        running.result()
 
     async def _start(self, runtime: Runtime) -> None:
         try:
@@ -209,6 +268,9 @@ async def _cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
         _, clinging = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
         for task in clinging:
             log.error("%s does not end, also when cancelled", task.get_name())
+    for task in tasks:
+        if task.done() and not task.cancelled():
+            task.exception()  # looked at: whoever asked for the result has it
 
 
 def needed_topics(runtimes: Iterable[Runtime]) -> list[TopicSpec]:

@@ -56,9 +56,9 @@ class Reloader:
             self._worker.kill()
         self._stopping.set()
 
-    async def health(self, timeout: float) -> dict[int, dict[str, Any] | None]:
+    async def health(self, timeout: float, *, fresh: bool) -> dict[int, dict[str, Any] | None]:
         """What the worker says of itself; None where it does not run or does not answer."""
-        return {1: None if self._worker is None else await self._worker.health(timeout)}
+        return {1: None if self._worker is None else await self._worker.health(timeout, fresh=fresh)}
 
     async def _until_change(self, stop: asyncio.Task[Any]) -> None:
         """One life of a worker, until its code changes or everything stops."""

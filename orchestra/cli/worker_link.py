@@ -1,7 +1,7 @@
 """How do a parent and its worker processes speak with each other? Lines over a pair of sockets.
 
-The parent says ``drain``, ``end`` or ``health``; the worker answers ``health`` with a line of JSON. When the parent is
-gone, by whatever death, the worker reads the end of the stream: it drains, and ends even if it cannot drain.
+The parent says ``drain``, ``end``, ``health`` or ``lag``; the worker answers the last two with a line of JSON. When the
+parent is gone, by whatever death, the worker reads the end of the stream: it drains, and ends even if it cannot drain.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from typing import Any
 
 _LINE_LIMIT = 4 << 20
 """Bytes of one answer: a few hundred for each partition."""
+WORKER_SECONDS = 0.6
+"""How long a worker's loop may take to say how it is,"""
+ANSWER_SECONDS = 0.75
+"""and how long the parent waits for that."""
 WORKER_OPTION = "--as-worker"
 """Hidden option of ``orchestra run``: the worker's number; its standard input is the link."""
 
@@ -53,12 +57,12 @@ class WorkerProcess:
         with suppress(ProcessLookupError):
             self._process.kill()
 
-    async def health(self, timeout: float) -> dict[str, Any] | None:
+    async def health(self, timeout: float, *, fresh: bool) -> dict[str, Any] | None:
         """What it says of itself; None: no answer in time. Answers that come too late are thrown away."""
         try:
             async with asyncio.timeout(timeout), self._asking:
                 self._unanswered += 1
-                self._say("health")
+                self._say("lag" if fresh else "health")
                 while True:
                     line = await self._reader.readuntil(b"\n")
                     self._unanswered -= 1
@@ -88,7 +92,7 @@ class ParentLink:
 
     Args:
         on_drain, on_end: called in the loop.
-        health: called in the thread; may block for a second or two.
+        health: called in the thread, with whether brokers are to be asked; may block for :data:`WORKER_SECONDS`.
         last_words: seconds from the parent's death until this process ends, drained or not.
     """
 
@@ -97,7 +101,7 @@ class ParentLink:
         *,
         on_drain: Callable[[], None],
         on_end: Callable[[], None],
-        health: Callable[[], dict[str, Any]],
+        health: Callable[[bool], dict[str, Any]],
         last_words: float,
     ) -> None:
         self._on_drain = on_drain
@@ -119,8 +123,8 @@ class ParentLink:
         os._exit(1)
 
     def _obey(self, word: bytes) -> None:
-        if word == b"health":
-            self._socket.sendall(json.dumps(self._health()).encode() + b"\n")
+        if word in (b"health", b"lag"):
+            self._socket.sendall(json.dumps(self._health(word == b"lag")).encode() + b"\n")
         elif word == b"drain":
             self._call(self._on_drain)
         elif word == b"end":

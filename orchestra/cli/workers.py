@@ -45,8 +45,8 @@ class Worker(Protocol):
 
     def kill(self) -> None: ...
 
-    async def health(self, timeout: float) -> dict[str, Any] | None:
-        """What it says of itself; None: no answer within ``timeout`` seconds."""
+    async def health(self, timeout: float, *, fresh: bool) -> dict[str, Any] | None:
+        """What it says of itself; None: no answer within ``timeout`` seconds. ``fresh``: it asks brokers for that."""
         ...
 
 
@@ -111,15 +111,15 @@ class Workers:
         patience = self._drain_seconds if self._stops == 1 else _KILL_AFTER
         self._timers.append(asyncio.get_running_loop().call_later(patience, self._kill_late))
 
-    async def health(self, timeout: float) -> dict[int, dict[str, Any] | None]:
+    async def health(self, timeout: float, *, fresh: bool) -> dict[int, dict[str, Any] | None]:
         """What each worker says of itself; None where one does not run, or does not answer within ``timeout`` s."""
         numbers = range(1, self._count + 1)
-        said = await asyncio.gather(*(self._ask(number, timeout) for number in numbers))
+        said = await asyncio.gather(*(self._ask(number, timeout, fresh) for number in numbers))
         return dict(zip(numbers, said, strict=True))
 
-    async def _ask(self, number: int, timeout: float) -> dict[str, Any] | None:
+    async def _ask(self, number: int, timeout: float, fresh: bool) -> dict[str, Any] | None:
         worker = self._running.get(number)
-        return None if worker is None else await worker.health(timeout)
+        return None if worker is None else await worker.health(timeout, fresh=fresh)
 
     # ---- one worker
 

@@ -100,6 +100,11 @@ class Owner:
         """Records that were fetched and not taken in yet."""
         return len(self._inbox)
 
+    @property
+    def oldest_ms(self) -> int | None:
+        """The timestamp of the first of them."""
+        return self._inbox[0].timestamp_ms if self._inbox else None
+
     def offer(self, records: Sequence[Record]) -> None:
         """Records of the inbox, in order, right behind those that were offered before."""
         self._inbox.extend(records)

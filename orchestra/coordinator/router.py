@@ -21,6 +21,7 @@ from orchestra.errors import (
 )
 from orchestra.events.cloudevents import decode
 from orchestra.flows.decision import Definition, instance_id
+from orchestra.health.facts import GroupFacts, PartitionFacts
 from orchestra.service.dead_letter import without_payload
 from orchestra.settings import Settings
 from orchestra.transport.partitioner import partition_for
@@ -124,6 +125,8 @@ class Router:
         self._settings = settings
         self._clock = clock
         self._consumer: Consumer = transport.consumer(Subscription(names.router_group, topics), self)
+        self._start_topics = sorted(topics)
+        self._fetched = self._received = clock.elapsed()
         self._places = _Places()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -142,17 +145,35 @@ class Router:
         self._is_stopping = True
         await self._consumer.aclose()
 
+    def health(self) -> GroupFacts:
+        """What is under way at this moment."""
+        return GroupFacts(
+            group=self._names.router_group,
+            topics=tuple(self._start_topics),
+            is_member=self._consumer.is_member,
+            fetched=self._fetched,
+            received=self._received,
+            partitions=tuple(self._facts(each) for each in sorted(self._consumer.assignment())),
+        )
+
+    def _facts(self, partition: Partition) -> PartitionFacts:
+        position, done = self._consumer.position(partition), self._places.done.get(partition)
+        window = 0 if position is None or done is None else position - done
+        return PartitionFacts(partition, self._places.told.get(partition), position, window)
+
     async def run(self) -> None:
         """Route until stopped."""
-        committed_at = self._clock.elapsed()
+        committed_at = self._fetched = self._received = self._clock.elapsed()
         while not self._is_stopping:
             try:
                 records = await self._consumer.fetch(max_records=_BATCH, timeout=0.5)
             except OffsetLostError as error:
                 await self._pass_over(error)
                 continue
+            self._fetched = self._clock.elapsed()
             if records:
                 await self._take(records)
+                self._fetched = self._received = self._clock.elapsed()
             if self._clock.elapsed() - committed_at >= _COMMIT_EVERY:
                 committed_at = self._clock.elapsed()
                 await self._commit()

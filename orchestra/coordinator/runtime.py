@@ -23,7 +23,9 @@ from orchestra.coordinator.owner import LeaseLapsedError, Means
 from orchestra.coordinator.restore import Claim
 from orchestra.coordinator.router import Router, Routes
 from orchestra.coordinator.trim import trim_inbox
+from orchestra.coordinator.vitals import shard_facts, unready_shard
 from orchestra.errors import CommitFailedError, OffsetLostError, TopicError, TransportError, UnreachableError
+from orchestra.health.facts import GroupFacts, UnitFacts
 from orchestra.ids import Jitter, new_id, system_jitter
 from orchestra.settings import Settings
 from orchestra.transport.port import (
@@ -73,7 +75,7 @@ class CoordinatorRuntime:
         self._settings = settings
         self._clock = clock or SystemClock()
         self._jitter = jitter
-        self._heard = 0.0
+        self._heard = self._received = self._clock.elapsed()
         self._fetches = 0
         self._paused: set[int] = set()
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -159,6 +161,25 @@ class CoordinatorRuntime:
             "router": asdict(self._router.counters) if self._router is not None else {},
         }
 
+    def health(self) -> UnitFacts:
+        """What is under way at this moment, for whoever judges whether it is well."""
+        mine = sorted(partition.number for partition in self._consumer.assignment())
+        inbox = GroupFacts(
+            group=self.names.group,
+            topics=(self.names.inbox,),
+            is_member=self._consumer.is_member,
+            fetched=self._heard,
+            received=self._received,
+            partitions=tuple(
+                shard_facts(keeper, Partition(self.names.inbox, number), self._consumer, is_full=number in self._paused)
+                for number in mine
+                if (keeper := self.keepers.get(number)) is not None
+            ),
+        )
+        groups = (inbox,) if self._router is None else (inbox, self._router.health())
+        unready = tuple(text for number in mine if (text := unready_shard(number, self.keepers.get(number))))
+        return UnitFacts(self.coordinator.name, groups, unready=unready, is_stopping=self._stopping.is_set())
+
     # ---- making the parts
 
     def _make_router(self) -> Router | None:
@@ -225,6 +246,7 @@ class CoordinatorRuntime:
                 continue
             self._hear()
             if records:
+                self._received = self._heard
                 self._hand_over(records)
             self._balance()
 

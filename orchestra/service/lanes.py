@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
@@ -199,6 +199,13 @@ class Lanes:
             self._ready.append(lane)
         if not self._is_calling:
             self._call_worker()
+
+    def each(self) -> Iterator[Lane]:
+        """Every lane there is, but those that wait for their share's gate."""
+        yield from self._ready
+        yield from self._aside
+        yield from (lane for until, _, lane in self._parked if lane.until == until)
+        yield from (worker.lane for worker in self.workers if worker.lane is not None)
 
     async def wait_room(self, records: int, size: int, timeout: float) -> None:
         """Return when fewer ``records`` and fewer bytes than ``size`` are queued, or after ``timeout`` seconds."""

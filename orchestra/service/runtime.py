@@ -7,6 +7,7 @@ import logging
 from collections.abc import Collection, Sequence
 
 from orchestra.clock import Clock, SystemClock
+from orchestra.health.facts import GroupFacts, UnitFacts
 from orchestra.ids import Jitter, system_jitter
 from orchestra.service.assignment import Assignment
 from orchestra.service.binding import Binder
@@ -24,6 +25,7 @@ from orchestra.service.routing import Routes
 from orchestra.service.service import Service
 from orchestra.service.statistics import Statistics
 from orchestra.service.threads import Threads
+from orchestra.service.vitals import lost_handlers, partition_facts
 from orchestra.settings import Settings
 from orchestra.transport.port import Record, Subscription, TopicSpec, Transport
 
@@ -71,6 +73,8 @@ class ServiceRuntime:
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._rounds = 0
+        self._fetched = self._received = self._clock.elapsed()
+        self._given_up: dict[Worker, float] = {}
         self._is_started = False
         self._is_closed = False
         # A queue of a few rounds keeps the workers busy while the next fetch is under way.
@@ -78,8 +82,8 @@ class ServiceRuntime:
         self._assignment = Assignment(self._leave, self._announce, high_water=self._buffer // 4, ahead=self._buffer)
         self._publisher = transport.publisher()
         topics = sorted(settings.topic(topic) for topic in service.command_topics | service.event_topics)
-        subscription = Subscription(settings.scoped(service.name), topics)
-        self._consumer = self._assignment.consumer = transport.consumer(subscription, self._assignment)
+        self._subscription = Subscription(settings.scoped(service.name), topics)
+        self._consumer = self._assignment.consumer = transport.consumer(self._subscription, self._assignment)
         self._committer = Committer(
             self._consumer, self._assignment.shares, self._statistics, timeout=settings.request_timeout
         )
@@ -103,6 +107,20 @@ class ServiceRuntime:
         now.partitions = len(shares)
         now.paused = sum(share.is_paused for share in shares)
         return now
+
+    def health(self) -> UnitFacts:
+        """What is under way at this moment, for whoever judges whether it is well."""
+        shares, lanes = self._assignment.shares.values(), self._lanes
+        group = GroupFacts(
+            group=self._subscription.group,
+            topics=tuple(self._subscription.topics),
+            is_member=self._consumer.is_member,
+            fetched=self._fetched,
+            received=self._received,
+            partitions=partition_facts(shares, lanes, self._consumer),
+        )
+        lost = lost_handlers(self._given_up, lanes)
+        return UnitFacts(self._service.name, (group,), lost, is_stopping=self._stopping.is_set())
 
     # ---- life
 
@@ -146,6 +164,7 @@ class ServiceRuntime:
         """
         if not self._is_started:
             await self.start()
+        self._fetched = self._received = self._clock.elapsed()
         name = self._service.name
         beside = {
             asyncio.create_task(self._committer.run(), name=f"orchestra-commit-{name}"),
@@ -203,7 +222,8 @@ class ServiceRuntime:
     async def _fetch(self) -> None:
         assignment = self._assignment
         room = self._room()
-        if room <= 0:
+        is_full = room <= 0
+        if is_full:
             low = max(self._lanes.queued - self._buffer // 2, self._buffer // 2)
             await self._lanes.wait_room(low, _BUFFER_BYTES // 2, _FETCH_SECONDS)
             room = self._room()
@@ -215,6 +235,9 @@ class ServiceRuntime:
         # Awaited directly: between its last look at the assignment and _admit no other task runs, so no record of a
         # partition that was revoked meanwhile can be admitted to the share that followed it.
         records = await self._consumer.fetch(max_records=room, timeout=_FETCH_SECONDS)
+        self._fetched = self._clock.elapsed()
+        if records or is_full:
+            self._received = self._fetched
         self._admit(records)
         self._rounds += 1
         if not records or self._rounds % 64 == 0:
@@ -246,4 +269,5 @@ class ServiceRuntime:
         self._statistics.abandoned += 1
         if worker.task is not None:
             self._threads.give_up(worker.task)
+        self._given_up[worker] = self._clock.elapsed()
         _log.error("handler %s ignored its cancellation for %.0f s and was given up", worker.handler, self._grace)

@@ -163,7 +163,7 @@ class MemoryTopics:
         for name in names:
             self._cluster.delete(name)
 
-    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, Bounds]:
+    async def bounds(self, partitions: Collection[Partition], *, stable: bool = False) -> dict[Partition, Bounds]:
         await self._transport.reach()
         return {partition: self._cluster.log(partition).bounds for partition in partitions}
 

@@ -222,6 +222,10 @@ class MemoryConsumer:
         place = self._places.get(partition)
         return place.position if place else None
 
+    @property
+    def is_member(self) -> bool:
+        return self._member.assigned is not None and not self._member.must_rejoin and not self._is_closing
+
     def assignment(self) -> frozenset[Partition]:
         return frozenset(self._places)
 

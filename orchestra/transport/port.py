@@ -168,6 +168,11 @@ class Consumer(Protocol):
         """What is ours now."""
         ...
 
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has given us partitions, or deliberately none: False before that and in a rebalance."""
+        ...
+
     def pause(self, partitions: Collection[Partition]) -> None:
         """Fetch nothing of these until resumed. A rebalance does not end a pause of a partition that stays, but a
         partition that is newly assigned is not paused. Unassigned partitions are passed over."""
@@ -342,7 +347,10 @@ class Topics(Protocol):
         """Delete topics with everything in them. Missing ones are passed over."""
         ...
 
-    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, Bounds]: ...
+    async def bounds(self, partitions: Collection[Partition], *, stable: bool = False) -> dict[Partition, Bounds]:
+        """Where each partition begins and ends. ``stable``: the end is where consumers get to, which is before the
+        first record of a transaction that is still open. Raises TopicError: one is not there."""
+        ...
 
     async def delete_records(self, before: Mapping[Partition, int]) -> None:
         """Delete all records below the offsets."""

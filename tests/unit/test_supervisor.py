@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestra.errors import AccessDeniedError, OrchestraError, TopicError, UnreachableError
+from orchestra.health.facts import UnitFacts
 from orchestra.restart import MAX_RESTARTS, RESTART_WINDOW
 from orchestra.settings import Settings
 from orchestra.supervisor import Supervisor, Unit
@@ -72,6 +73,9 @@ class ScriptedRuntime:
 
     def statistics(self) -> object:
         return {"events": len(self.events)}
+
+    def health(self) -> UnitFacts:
+        return UnitFacts("scripted")
 
 
 class Lives:

@@ -64,6 +64,7 @@ class KafkaConsumer:
         self._told: frozenset[Partition] = frozenset()
         """What the listener was told is ours, and not yet that it is not."""
         self._giving_up = asyncio.Lock()
+        self._is_member = False
         self._commits: set[asyncio.Task[None]] = set()
         self._closed: asyncio.Future[None] | None = None
         self._failures = 0
@@ -119,6 +120,7 @@ class KafkaConsumer:
         if self._is_closing:
             return
         mine = sorted(Partition(*each) for each in partitions)
+        self._is_member = True
         epoch = self._gate.assign(mine)
         if mine:
             self._opening = asyncio.create_task(self._open(epoch, mine), name=f"assign-{self._subscription.group}")
@@ -157,6 +159,7 @@ class KafkaConsumer:
 
     async def _give_up(self) -> None:
         """Tell the listener that what is ours will not be; afterwards nothing of it is committed any more."""
+        self._is_member = False
         self._gate.shut()
         async with self._giving_up:
             if self._opening is not None:
@@ -309,6 +312,10 @@ class KafkaConsumer:
             return None
         step.close()
         return None
+
+    @property
+    def is_member(self) -> bool:
+        return self._is_member and not self._is_closing
 
     def assignment(self) -> frozenset[Partition]:
         return self._gate.owned

@@ -15,12 +15,14 @@ from orchestra.transport.port import Committed, Partition
 
 EARLIEST: Final = -2
 LATEST: Final = -1
-"""The high watermark: what all in-sync replicas have."""
+"""The high watermark: what all in-sync replicas have; the last stable offset where that is asked for."""
 
-_CONSUMER, _READ_UNCOMMITTED = -1, 0
+_CONSUMER, _READ_UNCOMMITTED, _READ_COMMITTED = -1, 0, 1
 
 
-async def list_offsets(network: Network, partitions: Collection[Partition], when: int) -> dict[Partition, int]:
+async def list_offsets(
+    network: Network, partitions: Collection[Partition], when: int, *, stable: bool = False
+) -> dict[Partition, int]:
     """The first (EARLIEST) or the next (LATEST) offset of each partition.
 
     Raises:
@@ -40,7 +42,9 @@ async def list_offsets(network: Network, partitions: Collection[Partition], when
                 raise failure(UNKNOWN_TOPIC, f"{partition.topic}[{partition.number}]")
             by_leader.setdefault(leader, []).append(partition)
         for leader, theirs in by_leader.items():
-            found.update(await _ask_leader(network, leader, theirs, when))
+            found.update(
+                await _ask_leader(network, leader, theirs, when, _READ_COMMITTED if stable else _READ_UNCOMMITTED)
+            )
             left.difference_update(found)
         if left:
             raise UnreachableError("leaders have moved")
@@ -51,13 +55,13 @@ async def list_offsets(network: Network, partitions: Collection[Partition], when
 
 
 async def _ask_leader(
-    network: Network, leader: int, partitions: Collection[Partition], when: int
+    network: Network, leader: int, partitions: Collection[Partition], when: int, isolation: int
 ) -> dict[Partition, int]:
     topics: dict[str, list[tuple[int, int]]] = {}
     for topic, number in partitions:
         topics.setdefault(topic, []).append((number, when))
     try:
-        answer = await network.ask(leader, OffsetRequest(_CONSUMER, _READ_UNCOMMITTED, list(topics.items())))
+        answer = await network.ask(leader, OffsetRequest(_CONSUMER, isolation, list(topics.items())))
     except Exception:
         for partition in partitions:
             network.forget(partition)

@@ -107,9 +107,9 @@ class KafkaTopics:
         if names:
             await self._network.persist(attempt, "deleting topics")
 
-    async def bounds(self, partitions: Collection[Partition]) -> dict[Partition, Bounds]:
+    async def bounds(self, partitions: Collection[Partition], *, stable: bool = False) -> dict[Partition, Bounds]:
         starts = await list_offsets(self._network, partitions, EARLIEST)
-        ends = await list_offsets(self._network, partitions, LATEST)
+        ends = await list_offsets(self._network, partitions, LATEST, stable=stable)
         return {partition: Bounds(starts[partition], ends[partition]) for partition in partitions}
 
     async def delete_records(self, before: Mapping[Partition, int]) -> None:

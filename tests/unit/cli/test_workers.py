@@ -44,7 +44,7 @@ class ScriptedWorker:
     def die(self, code: int) -> None:
         self._ended.set_result(code)
 
-    async def health(self, timeout: float) -> dict[str, Any] | None:
+    async def health(self, timeout: float, *, fresh: bool) -> dict[str, Any] | None:
         return {"number": self.number}
 
     def _hear(self, word: str, code: int) -> None:
@@ -209,7 +209,7 @@ async def test_each_worker_is_asked_for_its_health_and_one_that_does_not_run_say
     await fleet.wait_started(2)
     await asyncio.sleep(0)
 
-    said = await running.health(1.0)
+    said = await running.health(1.0, fresh=False)
     running.stop()
     await task
 

@@ -1,0 +1,100 @@
+"""Is the event loop blocked, and by what? A thread looks on, for a blocked loop can tell nothing about itself.
+
+The loop leaves a mark twice a second. When the mark grows old, the thread reads the stack of the loop's thread and logs
+a warning that names the function at work: the users' one that the framework called, and the line that it is at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import sysconfig
+import threading
+from pathlib import Path
+from types import FrameType, TracebackType
+
+from orchestra.clock import Clock, SystemClock
+
+_log = logging.getLogger("orchestra")
+
+_EVERY = 0.5
+_WARN_AFTER = 1.0
+_PACKAGE = str(Path(__file__).parents[1])
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+
+
+class LoopWatch:
+    """Watches the running event loop: ``with LoopWatch() as watch``. Entered in the loop's thread."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._marked = self._clock.elapsed()
+        self._thread_id = threading.get_ident()
+        self._culprit: str | None = None
+        self._ended = threading.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._thread = threading.Thread(target=self._watch, name="orchestra-loop-watch", daemon=True)
+
+    def __enter__(self) -> LoopWatch:
+        self._mark()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ended.set()
+        self._thread.join()
+
+    def blocked(self) -> tuple[float, str | None]:
+        """For how many seconds the loop has been blocked (0: it is not), and by what. May be asked by any thread."""
+        late = self._clock.elapsed() - self._marked - _EVERY
+        return (late, self._culprit) if late > _WARN_AFTER else (0.0, None)
+
+    def _mark(self) -> None:
+        self._marked = self._clock.elapsed()
+        self._timer = asyncio.get_running_loop().call_later(_EVERY, self._mark)
+
+    def _watch(self) -> None:
+        warned: float | None = None
+        slept_at = self._clock.elapsed()
+        while not self._ended.wait(_EVERY):
+            now = self._clock.elapsed()
+            was_suspended = now - slept_at > 4 * _EVERY  # then this thread was late too, and the loop is not to blame
+            slept_at = now
+            late = now - self._marked - _EVERY
+            if warned is not None and late <= _WARN_AFTER:
+                _log.warning("the event loop goes on, after %.1f s", now - warned)
+                warned = self._culprit = None
+            elif late > _WARN_AFTER and not was_suspended:
+                self._culprit = self._at_work()
+                if warned is None:
+                    warned = self._marked
+                    _log.warning("the event loop is blocked for %.1f s so far, by %s", late, self._culprit)
+
+    def _at_work(self) -> str:
+        frame = sys._current_frames().get(self._thread_id)
+        return describe(frame) if frame is not None else "a thread that is gone"
+
+
+def describe(frame: FrameType) -> str:
+    """What a stack is at, in words: the users' function that was called first, and where it is."""
+    users: list[FrameType] = []
+    innermost = frame
+    each: FrameType | None = frame
+    while each is not None and not (users and _is_ours(each)):  # from the inside out, up to whoever called it
+        if not _is_ours(each) and not each.f_code.co_filename.startswith((*_LIBRARIES, "<")):
+            users.append(each)
+        each = each.f_back
+    if not users:
+        return f"{innermost.f_code.co_qualname} ({_place(innermost)})"
+    return f"{users[-1].f_code.co_qualname} ({_place(users[0])})"
+
+
+def _is_ours(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_PACKAGE)
+
+
+def _place(frame: FrameType) -> str:
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
