@@ -22,6 +22,8 @@ _log = logging.getLogger("orchestra")
 
 EVERY = 5.0
 """Seconds between two looks of its own."""
+_AT_FIRST = 0.5
+"""The same, until brokers have answered for the first time."""
 _FRESH = 1.0
 """So old may the ends be that ``/lag`` is told."""
 
@@ -68,7 +70,7 @@ class Watch:
                     self._on_stalled(stalled)
             except Exception:  # a mistake of ours in looking must not end what is looked at
                 _log.exception("this process could not look after itself")
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(EVERY if self._brokers.answered is not None else _AT_FIRST)
 
     def health(self) -> Health:
         """The answers at this moment, with what the brokers said last. Waits for nothing."""
