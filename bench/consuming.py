@@ -79,7 +79,8 @@ async def _take_turns(
     for number in range(1, rounds + 1):
         begun = time.perf_counter()
         for contestant in contestants:
-            runs[contestant.name].append(await run(bench, contestant, topics[TOPICS[contestant]], f"round{number}"))
+            with bench.console.status(f"round {number} of {rounds}: {contestant.name}"):
+                runs[contestant.name].append(await run(bench, contestant, topics[TOPICS[contestant]], f"round{number}"))
         us = ", ".join(f"{several[-1].us:.1f}" for several in runs.values())
         bench.say(f"round {number} of {rounds}: {time.perf_counter() - begun:.0f} s; us CPU a record: {us}")
     return runs

