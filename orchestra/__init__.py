@@ -9,15 +9,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestra.app import App
+    from orchestra.bus.bus import Bus, connect
     from orchestra.coordinator.coordinator import Coordinator
     from orchestra.errors import (
         AccessDeniedError,
+        AskError,
+        AskFailedError,
+        AskRefusedError,
+        AskTimeoutError,
         DecodeError,
         DefinitionError,
         EncodeError,
         OrchestraError,
         OutcomeUnknownError,
         PermanentError,
+        PublishError,
         RetryAfter,
         SettingsError,
         TopicError,
@@ -43,8 +49,13 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDeniedError",
     "App",
+    "AskError",
+    "AskFailedError",
+    "AskRefusedError",
+    "AskTimeoutError",
     "Batch",
     "BatchContext",
+    "Bus",
     "Call",
     "Command",
     "Context",
@@ -61,6 +72,7 @@ __all__ = [
     "OrchestraError",
     "OutcomeUnknownError",
     "PermanentError",
+    "PublishError",
     "Retry",
     "RetryAfter",
     "Saga",
@@ -75,6 +87,7 @@ __all__ = [
     "TransportError",
     "Undo",
     "UnreachableError",
+    "connect",
     "create_ledger_tables",
     "on_compensated",
     "on_completed",
@@ -87,15 +100,24 @@ __all__ = [
 
 _HOMES = {
     "orchestra.app": ("App",),
+    "orchestra.bus.bus": (
+        "Bus",
+        "connect",
+    ),
     "orchestra.coordinator.coordinator": ("Coordinator",),
     "orchestra.errors": (
         "AccessDeniedError",
+        "AskError",
+        "AskFailedError",
+        "AskRefusedError",
+        "AskTimeoutError",
         "DecodeError",
         "DefinitionError",
         "EncodeError",
         "OrchestraError",
         "OutcomeUnknownError",
         "PermanentError",
+        "PublishError",
         "RetryAfter",
         "SettingsError",
         "TopicError",

@@ -11,6 +11,10 @@ OrchestraError
 │   ├── PermanentError     will fail every time: dead letter at once
 │   └── TransientError     may pass: try again
 │       └── RetryAfter         the same, and not before a certain time
+├── AskError               a command was asked for its outcome, and has none that can be given
+│   ├── AskTimeoutError    no answer in time: whether it was done is unknown
+│   ├── AskFailedError     a dead letter: whether it was done is unknown, and no answer will come
+│   └── AskRefusedError    proven not done
 └── TransportError         the log did not do what was asked
     ├── UnreachableError       no broker answered within the deadline
     ├── OutcomeUnknownError    sent, but nobody knows whether it was stored
@@ -22,6 +26,7 @@ OrchestraError
     ├── CommitFailedError      offsets were not committed: the assignment has moved
     ├── OffsetLostError        the wanted offset is no longer in the log
     ├── StalledError           a client takes nothing in though it could
+    ├── PublishError           of many events, some are not stored, or perhaps not
     └── ClosedError            used before start or after close
 
 Every class has a stable ``code`` (for logs, metrics and dead letters) and ``retriable``: whether the same call may
@@ -30,7 +35,8 @@ succeed later without anybody changing anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
@@ -135,10 +141,18 @@ class UnreachableError(TransportError):
 
 
 class OutcomeUnknownError(TransportError):
-    """The record was sent and no answer came: it may or may not be stored. Send it again under the same id."""
+    """The record was sent and no answer came: it may or may not be stored. Send it again under the same id.
+
+    Attributes:
+        event_id: the event's id, where it is known.
+    """
 
     code = "outcome-unknown"
     retriable = True
+
+    def __init__(self, message: str = "", *, event_id: str | None = None) -> None:
+        super().__init__(message)
+        self.event_id = event_id
 
 
 class FencedError(TransportError):
@@ -202,3 +216,110 @@ class ClosedError(TransportError):
     """The transport was used before it was started or after it was closed."""
 
     code = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Unpublished:
+    """An event that is not stored, or perhaps not.
+
+    Attributes:
+        index: its place among the events that were to be published, from 0.
+        event: itself.
+        id: the id that it has, or would have had: ``bus.publish(event, id=...)`` repeats it for receivers that drop
+            what they have seen.
+        error: why.
+    """
+
+    index: int
+    event: object
+    id: str
+    error: OrchestraError
+
+
+class PublishError(TransportError):
+    """Of many events that were to be published, some are not stored, or perhaps not.
+
+    Every event is in one of four places: named in ``not_stored``; named in ``unknown``; from place ``taken`` on, and
+    surely not stored, because nothing more was taken; all others are surely stored.
+
+    Attributes:
+        not_stored: surely not.
+        unknown: sent, and nobody knows.
+        taken: how many were taken from what was given.
+    """
+
+    code = "publish"
+
+    def __init__(
+        self, message: str, *, not_stored: Sequence[Unpublished], unknown: Sequence[Unpublished], taken: int
+    ) -> None:
+        super().__init__(message)
+        self.not_stored = tuple(not_stored)
+        self.unknown = tuple(unknown)
+        self.taken = taken
+
+    @property
+    def stored(self) -> int:
+        """How many are surely stored."""
+        return self.taken - len(self.not_stored) - len(self.unknown)
+
+
+class AskError(OrchestraError):
+    """A command was asked for its outcome, and has none that can be given. Whether it was done is unknown.
+
+    Attributes:
+        effect_id: of the command: ``bus.ask(command, effect_id=...)`` asks for the same effect again.
+    """
+
+    code = "ask"
+
+    def __init__(self, message: str, *, effect_id: str) -> None:
+        super().__init__(message)
+        self.effect_id = effect_id
+
+
+class AskTimeoutError(AskError, TimeoutError):
+    """No answer came in time. Whether the command was done is unknown, unless ``was_sent`` is false: then it was not.
+
+    Ask again under the same effect id: a service with a ledger gives the outcome that it has, and does nothing twice.
+
+    Attributes:
+        was_sent: the command left, or may have left.
+    """
+
+    code = "ask-timeout"
+    retriable = True
+
+    def __init__(self, message: str, *, effect_id: str, was_sent: bool) -> None:
+        super().__init__(message, effect_id=effect_id)
+        self.was_sent = was_sent
+
+
+class AskFailedError(AskError):
+    """The command is a dead letter of its service: no answer will come, and whether it was done is unknown.
+
+    Attributes:
+        dead_letter_id: as ``orchestra dead-letters list`` shows it.
+        reason: the dead letter's.
+    """
+
+    code = "ask-failed"
+
+    def __init__(self, message: str, *, effect_id: str, dead_letter_id: str, reason: str) -> None:
+        super().__init__(message, effect_id=effect_id)
+        self.dead_letter_id = dead_letter_id
+        self.reason = reason
+
+
+class AskRefusedError(AskError):
+    """The service did not begin the command and never will: proven not done. Ask again under a new effect id.
+
+    Attributes:
+        reason: ``expired``: it came too late; ``barred``: its compensation came first.
+    """
+
+    code = "ask-refused"
+
+    def __init__(self, message: str, *, effect_id: str, reason: str) -> None:
+        super().__init__(message, effect_id=effect_id)
+        self.reason = reason

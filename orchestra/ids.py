@@ -23,6 +23,27 @@ def new_id() -> str:
     return str(uuid.UUID(int=value))
 
 
+class IdSeries:
+    """New ids at a tenth of :func:`new_id`'s cost: each is one new id, which they share, and a number.
+
+    Unique as that one id is: a series belongs to one process.
+    """
+
+    __slots__ = ("_next", "_shared")
+
+    def __init__(self) -> None:
+        self._shared = new_id()
+        self._next = 1
+
+    def one(self) -> str:
+        return self.many(1)[0]
+
+    def many(self, count: int) -> list[str]:
+        first, shared = self._next, self._shared
+        self._next += count
+        return [f"{shared}-{number}" for number in range(first, first + count)]
+
+
 def derived_id(*parts: str | int) -> str:
     """The same id for the same parts, on any machine (UUIDv5). Parts are told apart: ("a", "b") is not ("ab",)."""
     # uuid.uuid5 makes an object with a dozen checks, and this runs three times for every input of an instance.

@@ -152,25 +152,28 @@ class KafkaPublisher:
                 tally.failed(places, error)
             else:
                 self._check_open()
-                self._share_out(topic, count, [records[place] for place in places], places, tally)
+                self._share_out(topic, count, records, places, tally)
         return tally
 
-    def _share_out(self, topic: str, count: int, records: list[Outgoing], places: list[int], tally: Tally) -> None:
-        """A parcel for each partition."""
+    def _share_out(self, topic: str, count: int, records: Sequence[Outgoing], places: list[int], tally: Tally) -> None:
+        """A parcel for each partition, of the records at these places."""
         deadline = asyncio.get_running_loop().time() + self._timeout
-        keyless = [record.key is None or record.partition is not None for record in records]
-        if True in keyless:
-            numbers: Iterable[int] = [self._number(record, count) for record in records]
+        keys: list[bytes] = []
+        for place in places:
+            record = records[place]
+            if record.key is None or record.partition is not None:
+                numbers = [self._number(records[place], count) for place in places]
+                break
+            keys.append(record.key)
         else:
-            numbers = partitions_for([record.key or b"" for record in records], count)
+            numbers = partitions_for(keys, count)
         shares: defaultdict[int, list[int]] = defaultdict(list)
-        for index, number in enumerate(numbers):
-            shares[number].append(index)
-        for number, indices in shares.items():
-            mine = [records[index] for index in indices]
-            size = sum([_size(record) for record in mine])
-            parcel = Parcel(tally, mine, [places[index] for index in indices], deadline, size)
-            self._put(self._lane(topic, number), parcel)
+        for place, number in zip(places, numbers, strict=True):
+            shares[number].append(place)
+        for number, share in shares.items():
+            mine = [records[place] for place in share]
+            size = sum([len(each.value or b"") + 64 * (2 + len(each.headers)) for each in mine])
+            self._put(self._lane(topic, number), Parcel(tally, mine, share, deadline, size))
 
     def _is_full(self) -> bool:
         return self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES

@@ -1,0 +1,1 @@
+"""How does a program that is no service put events on topics, and ask a service something?"""
