@@ -162,6 +162,7 @@ class MemoryPublisher:
                 result.set_result(Position(partition.topic, partition.number, stored.result()))
 
         stored.add_done_callback(settle)
+        result.add_done_callback(lambda result: stored.cancel() if result.cancelled() else None)
         return result
 
     def _partition(self, record: Outgoing) -> Partition:
