@@ -16,7 +16,7 @@ class Batch:
     waited for ``within``; while it waits it holds up neither other work nor a stop.
 
     Attributes:
-        size: the most events in one batch, 1 to 10,000. Default 100.
+        size: the most events in one batch, 1 to 5,000. Default 100.
         within: the longest that an event waits for others. Default "200ms".
 
     Raises:
@@ -27,8 +27,8 @@ class Batch:
     within: Duration = "200ms"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.size <= 10_000:
-            raise DefinitionError(f"Batch(size={self.size}): a batch holds 1 to 10,000 events")
+        if not 1 <= self.size <= 5_000:
+            raise DefinitionError(f"Batch(size={self.size}): a batch holds 1 to 5,000 events")
         seconds(self.within)
 
     @property

@@ -23,7 +23,7 @@ class Deadlines:
     """
 
     def __init__(self, lanes: Lanes, *, grace: float, on_abandoned: Callable[[Worker], None]) -> None:
-        self._lanes = lanes
+        self.lanes = lanes
         self._grace = grace
         self._on_abandoned = on_abandoned
         self._timer: asyncio.TimerHandle | None = None
@@ -73,17 +73,17 @@ class Deadlines:
         self._timer = None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        for worker in list(self._lanes.workers):
+        for worker in list(self.lanes.workers):
             if worker.deadline is not None and worker.deadline <= now:
                 self._end(worker, now)
-        due = [worker.deadline for worker in self._lanes.workers if worker.deadline is not None]
+        due = [worker.deadline for worker in self.lanes.workers if worker.deadline is not None]
         if due:
             self._arm(loop, min(due))
 
     def _end(self, worker: Worker, now: float) -> None:
         if worker.is_timed_out:
             worker.deadline = None
-            self._lanes.abandon(worker)
+            self.lanes.abandon(worker)
             self._on_abandoned(worker)
             return
         worker.is_timed_out = True

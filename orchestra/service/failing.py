@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from orchestra.clock import Clock
 from orchestra.errors import DefinitionError
+from orchestra.events.envelope import Envelope
 from orchestra.ids import Jitter
 from orchestra.service.circuits import Circuits
 from orchestra.service.dead_lettering import DeadLettering
@@ -29,8 +30,8 @@ class Failing:
         jitter: Jitter,
         statistics: Statistics,
     ) -> None:
-        self._dead_lettering = dead_lettering
-        self._circuits = circuits
+        self.dead_lettering = dead_lettering
+        self.circuits = circuits
         self._clock = clock
         self._jitter = jitter
         self._statistics = statistics
@@ -43,6 +44,16 @@ class Failing:
         """
         if isinstance(error, GivenUp):
             raise error
+        wrong, reason = self._decide(error, progress.event, tries)
+        if reason is not None:
+            await self._bury(wrong, reason, progress, tries, record, worker)
+
+    def puts_off(self, error: Exception, event: Envelope, tries: Tries) -> bool:
+        """A batch failed. Whether it is tried again as a whole, at a time that is set."""
+        return self._decide(error, event, tries)[1] is None
+
+    def _decide(self, error: Exception, event: Envelope, tries: Tries) -> tuple[Exception, Reason | None]:
+        """Set the time of the next try; or the reason for there being none, and what to blame."""
         try:
             least = earliest(error)
         except DefinitionError as wrong:
@@ -52,28 +63,29 @@ class Failing:
         course, reason = self._course(error, tries)
         if course is Course.WAIT:
             self._statistics.waits += 1
-            self._circuits.failed(tries, error)
-            return
+            self.circuits.failed(tries, error)
+            return error, None
         if isinstance(error, TimedOutError):  # of what hangs nobody knows whether it is down
-            self._circuits.left(tries)
+            self.circuits.left(tries)
         else:
-            self._circuits.succeeded(tries)
-        if course is Course.DEAD_LETTER or not self._try_again(error, least, progress, tries):
-            await self._bury(error, reason, progress, tries, record, worker)
+            self.circuits.succeeded(tries)
+        if course is Course.DEAD_LETTER or not self._try_again(error, least, event, tries):
+            return error, reason
+        return error, None
 
     def _course(self, error: Exception, tries: Tries) -> tuple[Course, Reason]:
         retry = tries.binding.handler.retry
-        if retry.kind_of(error) is None and self._circuits.is_down(tries, error):
+        if retry.kind_of(error) is None and self.circuits.is_down(tries, error):
             return Course.WAIT, Reason.TRANSIENT
         return course_of(error, retry)
 
-    def _try_again(self, error: Exception, least: float, progress: Progress, tries: Tries) -> bool:
+    def _try_again(self, error: Exception, least: float, event: Envelope, tries: Tries) -> bool:
         """Put the next try off until its time, at ``least`` some seconds; False: there is none."""
         retry, following = tries.binding.handler.retry, tries.attempt + 1
         if not retry.allows(following):
             return False
         delay = max(retry.delay(following, self._jitter()), least)
-        if self._expires_within(delay, progress, tries):
+        if self._expires_within(delay, event, tries):
             error.add_note(f"not tried again: the command expires within the {delay:.3f} s before try {following}")
             return False
         tries.attempt = following
@@ -81,17 +93,17 @@ class Failing:
         _put_off(tries, delay, f"waits for try {following}")
         return True
 
-    def _expires_within(self, delay: float, progress: Progress, tries: Tries) -> bool:
+    def _expires_within(self, delay: float, event: Envelope, tries: Tries) -> bool:
         """Whether a command will have expired by then: to wait for that would only keep its flow waiting too."""
         if not tries.binding.is_command:
             return False
-        expiry = progress.event.moment("expirytime")
+        expiry = event.moment("expirytime")
         return expiry is not None and self._clock.now() + timedelta(seconds=delay) >= expiry
 
     async def _bury(
         self, error: Exception, reason: Reason, progress: Progress, tries: Tries, record: Record, worker: Worker
     ) -> None:
-        await self._dead_lettering.bury(record, worker, error, reason, progress.event, tries)
+        await self.dead_lettering.bury(record, worker, error, reason, progress.event, tries)
         progress.left.remove(tries)
 
 

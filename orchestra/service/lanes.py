@@ -72,7 +72,8 @@ class Share:
         """Records that are done, since the assignment."""
         self.since = asyncio.get_running_loop().time()
         """When it was assigned, in the loop's time."""
-        self.lanes: dict[bytes, Lane] = {}
+        self.lanes: dict[bytes | str, Lane] = {}
+        """By key; those of batch handlers by the handler's name."""
         self.queued = 0
         """Records that wait or are being handled."""
         self.busy = 0
@@ -107,7 +108,7 @@ class Lane:
 
     __slots__ = ("abandoned", "key", "progress", "records", "share", "until")
 
-    def __init__(self, share: Share, key: bytes | None, record: Record) -> None:
+    def __init__(self, share: Share, key: bytes | str | None, record: Record) -> None:
         self.share = share
         self.key = key
         self.records = deque((record,))
@@ -206,6 +207,32 @@ class Lanes:
         yield from self._aside
         yield from (lane for until, _, lane in self._parked if lane.until == until)
         yield from (worker.lane for worker in self.workers if worker.lane is not None)
+
+    # ---- batches
+
+    def collect(self, lane: Lane, record: Record, waiting: Waiting | None = None) -> None:
+        """Count a record in that was put into a lane for itself. ``waiting``: the lane is new, and parked so long."""
+        share = lane.share
+        share.queued += 1
+        self.queued += 1
+        if record.value is not None:
+            self.queued_bytes += len(record.value)
+        if waiting is not None:
+            assert lane.key is not None
+            share.lanes[lane.key] = lane
+            self._park(lane, waiting)
+
+    def complete(self, lane: Lane, record: Record, *, is_done: bool) -> None:
+        """Count a record out that was taken from a lane. ``is_done``: no other lane has it."""
+        self._release(lane.share, record)
+        if is_done:
+            self.pass_over(lane.share, record)
+
+    def pass_over(self, share: Share, record: Record) -> None:
+        """A record is done that no lane has."""
+        share.finished += 1
+        share.tracker.done(record.offset)
+        self._on_done()
 
     async def wait_room(self, records: int, size: int, timeout: float) -> None:
         """Return when fewer ``records`` and fewer bytes than ``size`` are queued, or after ``timeout`` seconds."""
@@ -393,6 +420,7 @@ class Lanes:
         share = lane.share
         if share.is_draining:
             self._drop(lane)
+        if not lane.records:
             return
         lane.progress = waiting
         lane.until = until = waiting.until

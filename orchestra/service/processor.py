@@ -19,7 +19,10 @@ from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, T
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
 from orchestra.ids import Jitter
-from orchestra.service.batch_context import BatchContext
+from orchestra.service.batch_call import BatchCall
+from orchestra.service.batch_context import Item
+from orchestra.service.batch_lane import BatchLane
+from orchestra.service.batching import Batches
 from orchestra.service.binding import Binding
 from orchestra.service.circuits import Circuits
 from orchestra.service.context import Context
@@ -28,15 +31,16 @@ from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
 from orchestra.service.failing import Failing
 from orchestra.service.isolation import Condemned
-from orchestra.service.lanes import Lane, Worker
+from orchestra.service.lanes import Lane, Waiting, Worker
 from orchestra.service.outcome import Cause, Result, records, refused
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
+from orchestra.service.reserving import reserve
 from orchestra.service.retry import Reason, TimedOutError
 from orchestra.service.routing import Route, Routes, choose
 from orchestra.service.signals import Refused
 from orchestra.service.statistics import Statistics
-from orchestra.service.threads import Reservation, Threads
+from orchestra.service.threads import Reservation
 from orchestra.transport.port import Outgoing, Record
 
 _log = logging.getLogger(__name__)
@@ -63,10 +67,20 @@ class Processor:
         self._failing = Failing(self._dead_lettering, circuits, clock, jitter, statistics)
         self._circuits = circuits
         self._deadlines = deadlines
+        self._batch_call = BatchCall(deployment, deadlines)
+        self.batches = Batches(
+            deadlines.lanes,
+            routes,
+            self._batch_call,
+            publishing,
+            self._failing,
+            statistics,
+            run=self._try_left,
+        )
         self._clock = clock
         self._statistics = statistics
 
-    async def handle(self, record: Record, worker: Worker, lane: Lane) -> Progress | None:
+    async def handle(self, record: Record, worker: Worker, lane: Lane) -> Waiting | None:
         """One pass. None: the record may count as done. Else it waits, and comes again with its progress.
 
         Raises:
@@ -107,8 +121,10 @@ class Processor:
             return None
         return await self._run(progress, record, worker)
 
-    async def _go_on(self, record: Record, worker: Worker, lane: Lane) -> Progress | None:
-        """A record that was begun before."""
+    async def _go_on(self, record: Record, worker: Worker, lane: Lane) -> Waiting | None:
+        """A record that was begun before, or a batch."""
+        if isinstance(lane, BatchLane):
+            return await self.batches.handle(worker, lane)
         if isinstance(lane.progress, Condemned):
             killer = PermanentError("every process that began this record has died")
             await self._dead_lettering.bury(record, worker, killer, Reason.CRASH_LOOP, _readable(record))
@@ -128,6 +144,10 @@ class Processor:
         return await self._run(progress, record, worker)
 
     async def _run(self, progress: Progress, record: Record, worker: Worker) -> Progress | None:
+        await self._try_left(progress, record, worker)
+        return None if worker.is_lost else self._end(progress)
+
+    async def _try_left(self, progress: Progress, record: Record, worker: Worker) -> None:
         """One try for each handler that is left and need not wait any longer. None waits for another."""
         now, lane = asyncio.get_running_loop().time(), worker.lane
         assert lane is not None
@@ -137,10 +157,11 @@ class Processor:
             if not (self._circuits.are_closed or self._circuits.enter(tries, lane)):
                 continue
             try:
-                out = await self._attempt(tries.binding, progress.event, record, worker, tries)
+                attempt = self._attempt if tries.binding.handler.batch is None else self._attempt_as_batch
+                out = await attempt(tries.binding, progress.event, record, worker, tries)
             except Exception as error:
                 if worker.is_lost:
-                    return None
+                    return
                 await self._failing.after(error, progress, tries, record, worker)
             except BaseException:
                 self._circuits.left(tries)
@@ -150,9 +171,8 @@ class Processor:
                 if out and not worker.is_lost:
                     await self._publish(out, progress.event, tries, record, worker)
                 if worker.is_lost:
-                    return None
+                    return
                 progress.left.remove(tries)
-        return self._end(progress)
 
     def _end(self, progress: Progress) -> Progress | None:
         if progress.settle():
@@ -188,7 +208,7 @@ class Processor:
             if binding.is_command and "expirytime" in event.extensions and self._is_expired(event):
                 return await self._expired(binding, context, tries)
             if binding.threads is not None:
-                reservation = await _reserve(binding.threads, context, worker)
+                reservation = await reserve(binding.threads, context, worker)
             if binding.timeout is not None:
                 context.until = self._deadlines.begin(worker, binding.timeout)
             returned = await binding.invoke(message, context)
@@ -208,6 +228,16 @@ class Processor:
             return ()
         result = binding.result(context, returned)
         return records(self._cause(binding.name, context, result.at), result, self._here.topic)
+
+    async def _attempt_as_batch(
+        self, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: Tries
+    ) -> Sequence[Outgoing]:
+        """One try of a batch of one."""
+        item = Item(record, event, event if binding.message is None else event.value(binding.message))
+        context = await self._batch_call.attempt(binding, [item], worker, tries.attempt)
+        if (failure := context.failures.get(0)) is not None:
+            raise failure
+        return self._batch_call.outgoing(context, 0)
 
     def _is_expired(self, event: Envelope) -> bool:
         expiry = event.moment("expirytime")
@@ -241,14 +271,3 @@ def _readable(record: Record) -> Envelope | None:
         return decode(record.headers, b"")
     except DecodeError:
         return None
-
-
-async def _reserve(threads: Threads, context: Context | BatchContext, worker: Worker) -> Reservation:
-    """A thread for an attempt that is about to begin. Waiting for one is not worth waiting for."""
-    worker.is_waiting = True
-    try:
-        reservation = await threads.reserve()
-    finally:
-        worker.is_waiting = False
-    context.enter_thread(asyncio.get_running_loop())
-    return reservation

@@ -49,14 +49,21 @@ def resource_of(
     return Resource(function.__qualname__, provides, needs, scope, opener, down_on)
 
 
-def fixed(provides: type, value: Any) -> Resource:
+def fixed(provides: type, value: Any, before: Resource | None) -> Resource:
     """A resource that is there already, and that nobody closes."""
 
     @asynccontextmanager
     async def opened() -> AsyncGenerator[Any]:
         yield value
 
-    return Resource(f"(overriding {getattr(provides, '__qualname__', provides)})", provides, {}, "process", opened)
+    return Resource(
+        f"(overriding {getattr(provides, '__qualname__', provides)})",
+        provides,
+        {},
+        "process",
+        opened,
+        before.down_on if before else (),
+    )
 
 
 def roots(resources: Mapping[type, Resource]) -> list[type]:

@@ -10,6 +10,7 @@ from orchestra.clock import Clock, SystemClock
 from orchestra.health.facts import GroupFacts, UnitFacts
 from orchestra.ids import Jitter, system_jitter
 from orchestra.service.assignment import Assignment
+from orchestra.service.batching import Batches, allowance
 from orchestra.service.binding import Binder
 from orchestra.service.circuits import Circuits
 from orchestra.service.committing import Committer
@@ -70,6 +71,8 @@ class ServiceRuntime:
         self._statistics = Statistics()
         self._resources = OpenResources()
         self._threads = Threads(service.threads, service.name)
+        self._batches: Batches | None = None
+        self._batch_sizes = {settings.topic(topic): size for topic, size in service.batch_sizes.items()}
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
         self._rounds = 0
@@ -132,7 +135,9 @@ class ServiceRuntime:
         """
         try:
             await self._resources.open(self._service.resources_to_open())
-            self._lanes.handle = self._make_processor().handle
+            processor = self._make_processor()
+            self._lanes.handle = processor.handle
+            self._batches = processor.batches
             await self._publisher.start()
             await self._consumer.start()
         except BaseException:
@@ -152,8 +157,16 @@ class ServiceRuntime:
         )
         routes = Routes(binder.bind_all())
         publishing = Publishing(self._publisher, self._clock, self._jitter, self._statistics)
-        statistics, clock, jitter = self._statistics, self._clock, self._jitter
-        return Processor(deployment, routes, publishing, self._deadlines, clock, jitter, statistics, self._circuits)
+        return Processor(
+            deployment,
+            routes,
+            publishing,
+            self._deadlines,
+            self._clock,
+            self._jitter,
+            self._statistics,
+            self._circuits,
+        )
 
     async def run(self) -> None:
         """Handle records until :meth:`stop` is called, then drain and leave. Cancelling it does the same.
@@ -231,6 +244,8 @@ class ServiceRuntime:
             assignment.resume_emptied()
         else:  # full for a while: handlers are slow. Fetching goes on all the same, for it is the sign of life
             assignment.pause_hogs()
+            if self._batches is not None and self._batch_sizes:
+                self._batches.hurry(assignment.shares.values())
             room = max(1, self._room())
         # Awaited directly: between its last look at the assignment and _admit no other task runs, so no record of a
         # partition that was revoked meanwhile can be admitted to the share that followed it.
@@ -251,10 +266,14 @@ class ServiceRuntime:
         partition, and must not keep the others from theirs."""
         if self._lanes.queued_bytes > _BUFFER_BYTES:
             return 0
-        return self._buffer - self._lanes.queued + self._assignment.paused_queued()
+        room = self._buffer - self._lanes.queued + self._assignment.paused_queued()
+        if self._batch_sizes:
+            room += allowance(self._assignment.shares.values(), self._batch_sizes)
+        return room
 
     def _admit(self, records: Sequence[Record]) -> None:
-        shares, admit = self._assignment.shares, self._lanes.admit
+        shares = self._assignment.shares
+        admit = self._admit_by_topic if self._batch_sizes else self._lanes.admit
         touched: set[Share] = set()
         for record in records:
             share = shares.get((record.topic, record.partition))
@@ -264,6 +283,13 @@ class ServiceRuntime:
             if share.tracker.admit(record.offset):
                 admit(share, record)
         self._assignment.pause_far(touched)
+
+    def _admit_by_topic(self, share: Share, record: Record) -> None:
+        if record.topic in self._batch_sizes:
+            assert self._batches is not None
+            self._batches.admit(share, record)
+        else:
+            self._lanes.admit(share, record)
 
     def _count_abandoned(self, worker: Worker) -> None:
         self._statistics.abandoned += 1

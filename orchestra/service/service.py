@@ -244,7 +244,7 @@ class Service:
                     " type that the handler's parameter is annotated with"
                 )
         before = self.resources
-        self.resources = before | {kind: fixed(kind, value) for kind, value in values.items()}
+        self.resources = before | {kind: fixed(kind, value, before.get(kind)) for kind, value in values.items()}
         try:
             yield
         finally:
@@ -269,9 +269,13 @@ class Service:
         return {topic for handler in self.handlers for topic in handler.reads.topics} - self.command_topics
 
     @property
-    def batch_topics(self) -> set[str]:
-        """Declared topics whose events are handled in batches."""
-        return {topic for handler in self.handlers if handler.batch for topic in handler.reads.topics}
+    def batch_sizes(self) -> dict[str, int]:
+        """Declared topic that is read in batches -> the size of the largest."""
+        sizes: dict[str, int] = {}
+        for handler in self.handlers:
+            if (batch := handler.batch) is not None:
+                sizes |= {topic: max(sizes.get(topic, 0), batch.size) for topic in handler.reads.topics}
+        return sizes
 
     @property
     def emitted_topics(self) -> set[str]:
