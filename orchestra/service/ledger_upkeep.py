@@ -15,6 +15,7 @@ from orchestra.clock import Clock, SystemClock
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
 from orchestra.ids import Jitter
+from orchestra.service.background import Background, Surroundings
 from orchestra.service.ledger import Entry, State, effects, entry_of
 from orchestra.sql.session import is_free
 
@@ -57,6 +58,18 @@ def kept_seconds(keep: Duration) -> float:
     if age < KEPT.total_seconds():
         raise DefinitionError(f"{keep!r} is too short: entries are kept for {KEPT.days} days at least")
     return age
+
+
+def pruning(service: str, engine: type, keep: Duration, every: Duration) -> Background:
+    """The pruning of a service's ledger, as work beside its handlers. Raises DefinitionError."""
+    age, pause = kept_seconds(keep), seconds(every)
+
+    async def prune_now_and_then(opened: AsyncEngine, around: Surroundings) -> None:
+        await keep_pruned(
+            opened, age=age, every=pause, clock=around.clock, jitter=around.jitter, stopping=around.stopping
+        )
+
+    return Background(f"ledger-{service}", engine, prune_now_and_then)
 
 
 async def keep_pruned(

@@ -10,6 +10,7 @@ from orchestra.clock import Clock, SystemClock
 from orchestra.health.facts import GroupFacts, UnitFacts
 from orchestra.ids import Jitter, system_jitter
 from orchestra.service.assignment import Assignment
+from orchestra.service.background import BackgroundTasks, Surroundings
 from orchestra.service.batching import Batches, allowance
 from orchestra.service.binding import Binder
 from orchestra.service.circuits import Circuits
@@ -84,6 +85,7 @@ class ServiceRuntime:
         self._buffer = max(16, 4 * service.max_in_flight)
         self._assignment = Assignment(self._leave, self._announce, high_water=self._buffer // 4, ahead=self._buffer)
         self._publisher = transport.publisher()
+        self._background = BackgroundTasks(self._surroundings())
         topics = sorted(settings.topic(topic) for topic in service.command_topics | service.event_topics)
         self._subscription = Subscription(settings.scoped(service.name), topics)
         self._consumer = self._assignment.consumer = transport.consumer(self._subscription, self._assignment)
@@ -95,6 +97,20 @@ class ServiceRuntime:
         self._committer.on_committed = self._isolation.on_committed
         self._circuits = Circuits(service, self._lanes, jitter)
         self._deadlines = Deadlines(self._lanes, grace=grace, on_abandoned=self._count_abandoned)
+
+    def _surroundings(self) -> Surroundings:
+        here = deploy(self._service, self._settings)
+        return Surroundings(
+            group=here.group,
+            version=here.version,
+            dead_letters=here.dead_letters,
+            topic=here.topic,
+            publisher=self._publisher,
+            clock=self._clock,
+            jitter=self._jitter,
+            stopping=asyncio.Event(),
+            statistics=self._statistics.background,
+        )
 
     def needed_topics(self) -> list[TopicSpec]:
         """The topics that must exist, as they are named on this cluster."""
@@ -140,6 +156,7 @@ class ServiceRuntime:
             self._batches = processor.batches
             await self._publisher.start()
             await self._consumer.start()
+            self._background.start(self._service.background, self._resources.values)
         except BaseException:
             await self._aclose()
             raise
@@ -214,6 +231,7 @@ class ServiceRuntime:
         await self._consumer.aclose()
         await self._lanes.aclose(self._grace if not self._hurry.is_set() else 0.1)
         self._threads.aclose()
+        await self._background.aclose()
         await self._publisher.aclose()
         await self._resources.aclose()
 

@@ -6,14 +6,14 @@ Declaring does nothing but remember and check: the decorated functions stay plai
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from orchestra.duration import Duration
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Command, Event, spec_of
+from orchestra.events.message import Command, Event, Message, spec_of
 from orchestra.retry import Retry
 from orchestra.service.batch import Batch
 from orchestra.service.decorator import BatchDecorator, CommandDecorator, EventDecorator, EventOptions
@@ -24,6 +24,10 @@ from orchestra.service.resources import Resource, Scope, fixed, in_order, resour
 from orchestra.service.rules import check_batches, check_middlewares, check_name, check_patterns
 from orchestra.service.signature import Function, read_hints, yielded_type
 from orchestra.service.where import Where
+
+if TYPE_CHECKING:
+    from orchestra.outbox.outbox import Outbox
+    from orchestra.service.background import Background
 
 R = TypeVar("R", bound=Event)
 J = TypeVar("J", bound=Event)
@@ -74,6 +78,8 @@ class Service:
         self.resources: dict[type, Resource] = {}
         """Those to use: within :meth:`overriding`, with other values."""
         self._declared = self.resources
+        self.background: list[Background] = []
+        """What runs beside the handlers."""
 
     def handles(
         self,
@@ -250,6 +256,54 @@ class Service:
         finally:
             self.resources = before
 
+    # ---- beside the handlers
+
+    def outbox(self, engine: type, *, messages: Iterable[type[Message]] = (), keep: Duration | None = None) -> Outbox:
+        """Send what transactions leave in the outbox of this database, in this service's processes.
+
+        Whatever is written there is sent, whoever wrote it; one process at a time sends, and another takes over when
+        that one dies. Each event is sent at least once, with the id that it was written with, in order per key.
+
+        Args:
+            engine: the type of the resource to use: ``AsyncEngine``.
+            messages: classes whose topics are checked, or made, when the service starts.
+            keep: how long rows stay after they were sent. Default: they are deleted at once.
+
+        Returns:
+            Where this service's transactions write: ``await outbox.add(session, event)``.
+
+        Raises:
+            DefinitionError: it was declared before, or a message has no topic.
+            ImportError: SQLAlchemy is not installed; says how.
+        """
+        from orchestra.outbox.outbox import Outbox
+        from orchestra.service.relaying import relaying
+
+        self._add_background(relaying(self.name, engine, messages, keep))
+        return Outbox(f"/services/{self.name}")
+
+    def ledger(self, engine: type, *, keep: Duration = "30d", every: Duration = "1h") -> None:
+        """Keep the effect ledger of this database from growing for ever: delete old entries, in this service's
+        processes, a thousand at a time; of many processes one does it at a time.
+
+        Args:
+            engine: the type of the resource to use: ``AsyncEngine``.
+            keep: how long entries are kept, 30 days at least.
+            every: how often it is looked.
+
+        Raises:
+            DefinitionError: it was declared before, or a duration cannot work.
+            ImportError: SQLAlchemy is not installed; says how.
+        """
+        from orchestra.service.ledger_upkeep import pruning
+
+        self._add_background(pruning(self.name, engine, keep, every))
+
+    def _add_background(self, work: Background) -> None:
+        if any(work.name == other.name for other in self.background):
+            raise DefinitionError(f"service {self.name} has its {work.name.partition('-')[0]} already: declare it once")
+        self.background.append(work)
+
     # ---- what was declared
 
     @property
@@ -279,8 +333,10 @@ class Service:
 
     @property
     def emitted_topics(self) -> set[str]:
-        """Declared topics of what its handlers may return. What ``ctx.publish`` emits is not known beforehand."""
-        return {topic for handler in self.handlers for answer in handler.answers if (topic := spec_of(answer).topic)}
+        """Declared topics of what its handlers may return, and of what leaves beside them. What ``ctx.publish`` emits
+        is not known beforehand."""
+        answers = {topic for handler in self.handlers for answer in handler.answers if (topic := spec_of(answer).topic)}
+        return answers.union(*(work.topics for work in self.background))
 
     @property
     def outcome_types(self) -> dict[str, type[Event]]:
@@ -291,6 +347,7 @@ class Service:
         """Its resources, each behind what it needs. Of what was overridden, nothing that only it needs."""
         wanted = roots(self._declared)
         asked = [kind for handler in self.handlers for kind in handler.parameters.values()]
+        asked += [work.needs for work in self.background]
         return in_order([*wanted, *asked], self.resources, wanted_by=f"service {self.name}")
 
     def check(self) -> None:
@@ -305,6 +362,10 @@ class Service:
         for handler in self.handlers:
             in_order(handler.parameters.values(), self.resources, wanted_by=f"handler {handler.name}")
         in_order(self.resources, self.resources, wanted_by=f"service {self.name}")
+        for work in self.background:
+            in_order([work.needs], self.resources, wanted_by=work.name)
+            if self.resources[work.needs].scope == "call":
+                raise DefinitionError(f"{work.name} takes {work.needs.__qualname__}: let a process resource yield it")
         check_batches(self.name, self.handlers)
         check_patterns(self.name, self.command_topics, self.patterns)
         check_middlewares(self.name, self.middlewares, self.handlers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -37,3 +37,5 @@ class Statistics:
     """Partitions not fetched from because too much of them is queued, now."""
     down: tuple[str, ...] = ()
     """Resources and handlers whose circuit is not closed, each with the error that opened it, now."""
+    background: dict[str, object] = field(default_factory=dict[str, object])
+    """What the work beside the handlers shows of itself, by name: ``outbox``."""

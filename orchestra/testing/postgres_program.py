@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _OLDEST = 13
-"""The first version with ``pg_current_xact_id()``, which the outbox orders by."""
+"""Older versions are no longer maintained, and lack ``DROP DATABASE ... WITH (FORCE)``."""
 _REMEDY = (
     "Install it (Debian, Ubuntu: apt-get install postgresql; macOS: brew install postgresql), or name a server in "
     "ORCHESTRA_TEST_POSTGRES=postgresql://user:password@host:port/database"
