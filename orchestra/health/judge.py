@@ -183,7 +183,7 @@ def _unready(facts: ProcessFacts, history: History, limits: Limits, silent: floa
         for group in unit.groups:
             outside = now - history.outside.get(group.group, now)
             if not group.is_member and (group.group not in history.members or outside > limits.rebalance):
-                yield f"{unit.name}: not yet a member of group {group.group}"
+                yield f"{unit.name}: no member of group {group.group}"
         for text in unit.unready:
             yield f"{unit.name}: {text}"
 

@@ -18,17 +18,23 @@ from orchestra.clock import Clock, SystemClock
 
 _log = logging.getLogger("orchestra")
 
-_EVERY = 0.5
-_WARN_AFTER = 1.0
 _PACKAGE = str(Path(__file__).parents[1])
+_ASYNCIO = str(Path(asyncio.__file__).parent)
 _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
 
 
 class LoopWatch:
-    """Watches the running event loop: ``with LoopWatch() as watch``. Entered in the loop's thread."""
+    """Watches the running event loop: ``with LoopWatch() as watch``. Entered in the loop's thread.
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    Args:
+        every: seconds between two marks, and between two looks at them.
+        warn_after: seconds of being blocked that are worth a warning.
+    """
+
+    def __init__(self, clock: Clock | None = None, *, every: float = 0.5, warn_after: float = 1.0) -> None:
         self._clock = clock or SystemClock()
+        self._every = every
+        self._warn_after = warn_after
         self._marked = self._clock.elapsed()
         self._thread_id = threading.get_ident()
         self._culprit: str | None = None
@@ -49,25 +55,25 @@ class LoopWatch:
 
     def blocked(self) -> tuple[float, str | None]:
         """For how many seconds the loop has been blocked (0: it is not), and by what. May be asked by any thread."""
-        late = self._clock.elapsed() - self._marked - _EVERY
-        return (late, self._culprit) if late > _WARN_AFTER else (0.0, None)
+        late = self._clock.elapsed() - self._marked - self._every
+        return (late, self._culprit) if late > self._warn_after else (0.0, None)
 
     def _mark(self) -> None:
         self._marked = self._clock.elapsed()
-        self._timer = asyncio.get_running_loop().call_later(_EVERY, self._mark)
+        self._timer = asyncio.get_running_loop().call_later(self._every, self._mark)
 
     def _watch(self) -> None:
         warned: float | None = None
         slept_at = self._clock.elapsed()
-        while not self._ended.wait(_EVERY):
+        while not self._ended.wait(self._every):
             now = self._clock.elapsed()
-            was_suspended = now - slept_at > 4 * _EVERY  # then this thread was late too, and the loop is not to blame
+            was_suspended = now - slept_at > 4 * self._every + 0.5  # this thread is late too: the loop is not to blame
             slept_at = now
-            late = now - self._marked - _EVERY
-            if warned is not None and late <= _WARN_AFTER:
+            late = now - self._marked - self._every
+            if warned is not None and late <= self._warn_after:
                 _log.warning("the event loop goes on, after %.1f s", now - warned)
                 warned = self._culprit = None
-            elif late > _WARN_AFTER and not was_suspended:
+            elif late > self._warn_after and not was_suspended:
                 self._culprit = self._at_work()
                 if warned is None:
                     warned = self._marked
@@ -83,8 +89,8 @@ def describe(frame: FrameType) -> str:
     users: list[FrameType] = []
     innermost = frame
     each: FrameType | None = frame
-    while each is not None and not (users and _is_ours(each)):  # from the inside out, up to whoever called it
-        if not _is_ours(each) and not each.f_code.co_filename.startswith((*_LIBRARIES, "<")):
+    while each is not None and not (users and _is_caller(each)):  # from the inside out, up to whoever called it
+        if not _is_caller(each) and not each.f_code.co_filename.startswith((*_LIBRARIES, "<")):
             users.append(each)
         each = each.f_back
     if not users:
@@ -92,8 +98,8 @@ def describe(frame: FrameType) -> str:
     return f"{users[-1].f_code.co_qualname} ({_place(users[0])})"
 
 
-def _is_ours(frame: FrameType) -> bool:
-    return frame.f_code.co_filename.startswith(_PACKAGE)
+def _is_caller(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith((_PACKAGE, _ASYNCIO))
 
 
 def _place(frame: FrameType) -> str:

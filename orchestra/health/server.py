@@ -9,7 +9,7 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -31,7 +31,7 @@ def health_endpoints(settings: Settings, source: Source) -> AbstractContextManag
 
 
 @contextmanager
-def serving(host: str, port: int, source: Source) -> Iterator[int]:
+def serving(host: str, port: int, source: Source) -> Generator[int]:
     """Serve the endpoints until this is left. Gives the port, which is another one where ``port`` is 0.
 
     Args:

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from orchestra.errors import AccessDeniedError, OrchestraError, TopicError, UnreachableError
-from orchestra.health.facts import UnitFacts
+from orchestra.errors import AccessDeniedError, OrchestraError, StalledError, TopicError, UnreachableError
+from orchestra.health.facts import GroupFacts, PartitionFacts, UnitFacts
 from orchestra.restart import MAX_RESTARTS, RESTART_WINDOW
 from orchestra.settings import Settings
 from orchestra.supervisor import Supervisor, Unit
 from orchestra.transport.memory import MemoryTransport
 from orchestra.transport.memory_cluster import MemoryCluster
-from orchestra.transport.port import TopicSpec
+from orchestra.transport.port import Outgoing, Partition, TopicSpec
 
 SETTINGS = Settings(env="test", drain_timeout=0.02, request_timeout=0.01)
 
@@ -296,3 +296,98 @@ async def test_nothing_is_created_while_another_topic_is_wrong(
         await ended(supervisor(transport, Unit("a", lambda: runtime)))
 
     assert cluster.describe(["orders"]) == {}
+
+
+# ---- stalled clients
+
+
+class SilentRuntime(ScriptedRuntime):
+    """A runtime whose client takes nothing in: what it reads goes further, and its position does not move."""
+
+    def __init__(self, *, clings: bool = False) -> None:
+        super().__init__()
+        self.clings = clings
+
+    def health(self) -> UnitFacts:
+        now = asyncio.get_running_loop().time()
+        partition = PartitionFacts(Partition("orders", 0), committed=0, position=0)
+        return UnitFacts("a", (GroupFacts("a", ("orders",), True, now, 0.0, (partition,)),))
+
+
+class LoopTime:
+    """The loop's time as a clock, so that it goes on with what is awaited."""
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.elapsed(), UTC)
+
+    def elapsed(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+async def unread(transport: MemoryTransport, cluster: MemoryCluster) -> None:
+    cluster.create(TopicSpec("orders", 1))
+    publisher = transport.publisher()
+    await publisher.start()
+    await publisher.publish([Outgoing("orders", None, b"x")])
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("clings", [False, True])
+async def test_a_client_that_takes_nothing_in_is_torn_down_and_made_anew(
+    transport: MemoryTransport, cluster: MemoryCluster, clings: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    await unread(transport, cluster)
+    silent, healthy = SilentRuntime(clings=clings), ScriptedRuntime()
+    built: list[ScriptedRuntime] = []
+
+    def build() -> ScriptedRuntime:
+        built.append(healthy if built else silent)
+        return built[-1]
+
+    running = Supervisor([Unit("a", build)], transport, SETTINGS, clock=LoopTime(), jitter=lambda: 0.0)
+    task = asyncio.create_task(running.run())
+    await asyncio.wait_for(healthy.working.wait(), 120)
+    running.stop()
+    await task
+
+    assert 60 < asyncio.get_running_loop().time() < 80
+    assert "a is stalled, and torn down: orders[0]: nothing is fetched for" in caplog.text
+    assert "asked to stop" in silent.events
+
+
+@pytest.mark.virtual_time
+async def test_a_client_that_stalls_again_and_again_ends_the_process(
+    transport: MemoryTransport, cluster: MemoryCluster
+) -> None:
+    await unread(transport, cluster)
+    built: list[SilentRuntime] = []
+
+    def build() -> SilentRuntime:
+        built.append(SilentRuntime())
+        return built[-1]
+
+    running = Supervisor([Unit("a", build)], transport, SETTINGS, clock=LoopTime(), jitter=lambda: 0.5)
+
+    with pytest.raises(StalledError, match=r"orders\[0\]: nothing is fetched"):
+        await running.run()
+
+    assert len(built) == MAX_RESTARTS + 1
+
+
+async def test_health_tells_what_runs_and_what_does_not_yet(transport: MemoryTransport) -> None:
+    runtime = ScriptedRuntime()
+    running = supervisor(transport, Unit("a", lambda: runtime))
+    before = await running.health()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ended(running))
+        await runtime.working.wait()
+        after = await running.health()
+        running.stop()
+
+    assert "a is starting" in before["ready"]["problems"]
+    assert "a is starting" not in after["ready"]["problems"]
+    assert before["live"]["ok"]
