@@ -13,7 +13,7 @@ from orchestra.service.circuits import Circuits
 from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.lanes import Worker
 from orchestra.service.progress import Progress, Tries
-from orchestra.service.retry import Course, Reason, TimedOutError, course_of, earliest
+from orchestra.service.retry import Course, Reason, TimedOutError, contention_delay, course_of, earliest
 from orchestra.service.signals import GivenUp
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record
@@ -64,6 +64,11 @@ class Failing:
         if course is Course.WAIT:
             self._statistics.waits += 1
             self.circuits.failed(tries, error)
+            return error, None
+        if course is Course.AGAIN:
+            self.circuits.succeeded(tries)  # the database answered
+            tries.waits += 1
+            _put_off(tries, contention_delay(tries.waits, self._jitter()), "waits for another transaction")
             return error, None
         if isinstance(error, TimedOutError):  # of what hangs nobody knows whether it is down
             self.circuits.left(tries)

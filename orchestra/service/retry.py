@@ -52,8 +52,9 @@ class Course(Enum):
     DEAD_LETTER = "dead letter"
     TRY_AGAIN = "try again"
     WAIT = "wait"
-    """Something that we depend on is down, or another transaction was in the way: wait and try again; no attempt is
-    burned and nothing dead-lettered."""
+    """Something that we depend on is down: wait and try again; no attempt is burned and nothing dead-lettered."""
+    AGAIN = "again"
+    """Another transaction was in the way: do it again soon. Nothing is down, no attempt is burned."""
 
 
 _COURSES = {
@@ -74,8 +75,10 @@ def course_of(error: BaseException, retry: Retry | None = None) -> tuple[Course,
         return Course.DEAD_LETTER, Reason.CONTRACT
     if isinstance(error, PermanentError):
         return Course.DEAD_LETTER, Reason.PERMANENT
-    if is_infrastructure(error) or is_contention(error):
+    if is_infrastructure(error):
         return Course.WAIT, Reason.TRANSIENT
+    if is_contention(error):
+        return Course.AGAIN, Reason.TRANSIENT
     return Course.TRY_AGAIN, Reason.TIMEOUT if isinstance(error, TimedOutError) else Reason.TRANSIENT
 
 
@@ -91,6 +94,13 @@ def waiting_delay(round_: int, jitter: float) -> float:
     half of it drawn by chance, so that many waiting ones do not come back at once."""
     longest: float = min(5.0, 0.1 * 2 ** min(round_ - 1, 16))
     return longest * (0.5 + jitter / 2)
+
+
+def contention_delay(round_: int, jitter: float) -> float:
+    """Seconds before a transaction that was in another's way is done again: up to 10 ms, doubling to a second, all of
+    it drawn by chance, so that the two do not meet again."""
+    longest: float = min(1.0, 0.01 * 2 ** min(round_ - 1, 10))
+    return longest * jitter
 
 
 def earliest(error: BaseException) -> float:

@@ -1,7 +1,7 @@
 """How do I run services and flows in a test without Kafka, and see what was published?
 
-    async with running_in_memory(inventory) as log, orchestra.connect(transport=log) as bus:
-        reply = await bus.ask(ReserveItems(...), timeout="5s")
+async with running_in_memory(inventory) as log, orchestra.connect(transport=log) as bus:
+    reply = await bus.ask(ReserveItems(...), timeout="5s")
 """
 
 from __future__ import annotations

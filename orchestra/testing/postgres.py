@@ -181,8 +181,11 @@ class LocalPostgres(PostgresServer):
 
     def _wait_ready(self, process: Process) -> None:
         deadline = _CLOCK.elapsed() + _READY_SECONDS
+        gone = 0
         while not self._says_ready(process):
-            if not process.is_alive() or _CLOCK.elapsed() > deadline:
+            # While it becomes another program, a process has no command line for an instant: one look is not enough.
+            gone = 0 if process.is_alive() else gone + 1
+            if gone > 5 or _CLOCK.elapsed() > deadline:
                 words = "\n".join(self._log.read_text(errors="replace").splitlines()[-15:])
                 raise LocalPostgresError(f"PostgreSQL did not start{_as(_user())}. The end of its log:\n{words}")
             time.sleep(_POLL_SECONDS)

@@ -138,6 +138,7 @@ async def test_transactions_in_each_others_way_are_done_again_and_burn_no_attemp
 
         assert await shop.left() == 0
         assert shop.rig.letters() == []
+        assert process.runtime.statistics().waits == 0, "nothing was down: no circuit may open"
 
 
 async def test_deadlock_is_done_again_and_is_no_dead_letter(level: AsyncEngine) -> None:

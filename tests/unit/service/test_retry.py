@@ -20,7 +20,7 @@ from orchestra.errors import (
     UnreachableError,
 )
 from orchestra.retry import Retry
-from orchestra.service.retry import Course, Reason, TimedOutError, course_of, earliest, waiting_delay
+from orchestra.service.retry import Course, Reason, TimedOutError, contention_delay, course_of, earliest, waiting_delay
 
 
 def sqlite_error(code: int) -> sql.OperationalError:
@@ -88,7 +88,13 @@ def test_database_that_is_down_is_waited_for(error: Exception) -> None:
 
 @pytest.mark.parametrize("state", ["40001", "40P01", "55P03"])
 def test_transaction_that_was_in_anothers_way_is_done_again_and_burns_no_attempt(state: str) -> None:
-    assert course_of(postgres_error(state, sql.OperationalError))[0] is Course.WAIT
+    assert course_of(postgres_error(state, sql.OperationalError))[0] is Course.AGAIN
+
+
+def test_transaction_that_was_in_anothers_way_waits_a_moment_that_grows_to_a_second() -> None:
+    assert contention_delay(1, 0.5) == pytest.approx(0.005)
+    assert contention_delay(4, 1.0) == pytest.approx(0.08)
+    assert contention_delay(1_000, 1.0) == 1.0
 
 
 @pytest.mark.parametrize(
