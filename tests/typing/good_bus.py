@@ -15,8 +15,8 @@ def several() -> Iterator[Asked | SoldOut]:
     yield SoldOut()
 
 
-async def as_they_come() -> AsyncIterator[Asked]:
-    for event in ():
+async def as_they_come(events: list[Asked]) -> AsyncIterator[Asked]:
+    for event in events:
         yield event
 
 
@@ -27,7 +27,7 @@ async def publish(asked: Asked, sdk: CloudEvent) -> None:
         await bus.publish(asked, SoldOut(), correlation_id="2")
         await bus.publish([asked, asked])
         await bus.publish(several())
-        await bus.publish(as_they_come(), correlation_id="2")
+        await bus.publish(as_they_come([asked]), correlation_id="2")
         await bus.publish(sdk, topic="shop.orders", key="1")
 
 
