@@ -58,8 +58,7 @@ _HEADER_OF = {name: f"ce_{name}" for name in _USUAL_EXTENSIONS}
 
 _JSON = JSON.encode()
 _REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type"})
-_RARE = frozenset({"ce_datacontenttype"})
-_USUAL = frozenset(_NAME_OF) - _RARE
+_USUAL = frozenset(_NAME_OF)
 _LONGEST_USUAL = 64
 """Longer names and content types are not remembered: how much memory they take is not the sender's to say."""
 _TYPED: dict[str, Callable[[bytes], object]] = {
@@ -149,7 +148,7 @@ def _is_usual_name(name: str) -> bool:
 @lru_cache(maxsize=1024)
 def _is_harmless_name(name: str) -> bool:
     """Whether it is not ours, or an extension's."""
-    return not name.startswith("ce_") or (name not in _RARE and is_attribute_name(name[3:]))
+    return not name.startswith("ce_") or is_attribute_name(name[3:])
 
 
 def _usual_content_type(media: bytes) -> str | None:
