@@ -12,18 +12,16 @@ What is decided here, where the specification leaves room or libraries differ:
   that header is missing.
 - Nothing is invented: no id, no time, no ``partitionkey`` out of the record's key.
 
-This is the hot path. What pays (measured on a command's 18 headers: 13.6 us at first, 7 us now; encoding 8.8 and 4):
-the values are joined, checked for control characters, decoded and split in four calls, instead of three for each;
-known names come from a table, so that no pattern and no slice runs per header; nothing is built per call that could
-be built at import.
+This is the hot path, and nearly all records are alike. So reading is one look at all headers together, which finds that
+nothing can be wrong with any of them; only if it does not, each is looked at. Before: 4.3 us for 8 headers; now: 2.3.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, TypeGuard, cast
+from typing import Any, Literal, TypeGuard
 
 from orchestra.errors import DecodeError, EncodeError
 from orchestra.events import json_format
@@ -31,13 +29,16 @@ from orchestra.events.attributes import (
     CORE,
     JSON,
     TYPED,
+    USUAL,
     Value,
     attribute_name,
     canonical,
     extension_name,
     integer,
     is_attribute_name,
+    is_clean,
     is_usual_time,
+    is_usual_time_utf8,
     parse_time,
     sendable,
     string,
@@ -48,28 +49,25 @@ from orchestra.events.envelope import Envelope
 Headers = Sequence[tuple[str, bytes | None]]
 Mode = Literal["binary", "structured"]
 
-_USUAL_EXTENSIONS = (
-    *("correlationid", "causationid", "traceparent", "tracestate", "expirytime", "effectid", "replyto"),
-    *("replypartition", "flowid", "flowname", "flowversion", "flowstep", "flowphase", "partitionkey", "sequence"),
-)
 _CONTENT_TYPE = "content-type"
-_NAME_OF = {f"ce_{name}": name for name in (*CORE, *_USUAL_EXTENSIONS)} | {_CONTENT_TYPE: _CONTENT_TYPE}
-_HEADER_OF = {name: f"ce_{name}" for name in _USUAL_EXTENSIONS}
-
 _JSON = JSON.encode()
-_REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type"})
-_USUAL = frozenset(_NAME_OF)
-_LONGEST_USUAL = 64
-"""Longer names and content types are not remembered: how much memory they take is not the sender's to say."""
-_TYPED: dict[str, Callable[[bytes], object]] = {
-    "ce_expirytime": is_usual_time,
-    "ce_replypartition": re.compile(rb"0|[1-9][0-9]{0,8}").fullmatch,
-}
-
 _STRUCTURED = "application/cloudevents"
 _STRUCTURED_JSON = "application/cloudevents+json"
 STRUCTURED_HEADER = (_CONTENT_TYPE, b"application/cloudevents+json; charset=UTF-8")
-_CONTROLS = bytes(range(32)) + b"\x7f"
+
+_HEADER_OF = {name: f"ce_{name}" for name in USUAL}
+_EXTENSION_HEADER = {name: header for name, header in _HEADER_OF.items() if name not in CORE}
+_CORE_SLOT = {"time": "time_text"}
+_VERSION = ("ce_specversion", b"1.0")
+_REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type"})
+_RARE = "ce_datacontenttype"
+_USUAL = frozenset({*_HEADER_OF.values(), _CONTENT_TYPE}) - {_RARE}
+_TYPED: dict[str, Callable[[bytes], object]] = {
+    "ce_expirytime": is_usual_time_utf8,
+    "ce_replypartition": re.compile(rb"0|[1-9][0-9]{0,8}").fullmatch,
+}
+_LONGEST_REMEMBERED = 64
+"""Longer names and content types are not remembered: how much memory they take is not the sender's to say."""
 
 
 def decode(headers: Headers, value: bytes | None) -> Envelope:
@@ -80,10 +78,12 @@ def decode(headers: Headers, value: bytes | None) -> Envelope:
     """
     raw = dict(headers)
     media = raw.get(_CONTENT_TYPE)
-    content_type = JSON if media == _JSON else None if media is None else _usual_content_type(media)
-    if content_type is not None and _is_usual(raw):
+    content_type = JSON if media == _JSON else None if media is None else _content_type(media)
+    if content_type is _STRUCTURED_JSON:
+        return _decode_structured(value)
+    if _is_usual(raw):
         return Envelope.of_checked(raw["ce_type"].decode(), content_type, raw, value)
-    return _decode_with_care(headers, value)
+    return _decode_with_care(raw, content_type, value)
 
 
 def encode(envelope: Envelope, mode: Mode = "binary") -> tuple[list[tuple[str, bytes]], bytes | None]:
@@ -94,110 +94,77 @@ def encode(envelope: Envelope, mode: Mode = "binary") -> tuple[list[tuple[str, b
     Raises:
         EncodeError: an attribute cannot be put on the wire; the text names it.
     """
-    names, texts = _header_texts(envelope)
-    raw = _encoded(names, texts)
+    content_type = envelope.datacontenttype
+    headers = _headers(envelope)
     if mode == "structured":
         return [STRUCTURED_HEADER], json_format.write(envelope)
-    if envelope.datacontenttype is not None and _is_structured(envelope.datacontenttype):
-        raise EncodeError(f"datacontenttype: {envelope.datacontenttype[:64]!r} would announce a structured record")
-    return list(zip(names, raw, strict=True)), envelope.data
-
-
-def peek_type(headers: Headers, value: bytes | None) -> str | None:
-    """The event's type, for routing, without checking the rest; None where there is none. Never raises."""
-    media = found = None
-    for name, raw in headers:
-        if name == "ce_type":
-            found = raw
-        elif name == _CONTENT_TYPE:
-            media = raw
-    try:
-        if media is not None and _is_structured(media.decode()):
-            return decode(headers, value).type
-        return None if found is None else found.decode()
-    except (DecodeError, UnicodeDecodeError):
-        return None
+    if content_type is not None and content_type is not JSON and _is_structured(content_type):
+        raise EncodeError(f"datacontenttype: {content_type[:64]!r} would announce a structured record")
+    return headers, envelope.data
 
 
 # ---- reading
 
 
+def _content_type(media: bytes) -> str:
+    """The content type; :data:`_STRUCTURED_JSON` itself for every way to write that."""
+    return (_known_content_type if len(media) <= _LONGEST_REMEMBERED else _read_content_type)(media)
+
+
+def _read_content_type(media: bytes) -> str:
+    text = _text(_CONTENT_TYPE, media)
+    if not _is_structured(text):
+        return text
+    form = text.partition(";")[0].strip().lower()
+    if form.startswith("application/cloudevents-batch"):
+        raise DecodeError(_CONTENT_TYPE, f"{form[:64]!r}: there are no batches on Kafka, send one event per record")
+    if form != _STRUCTURED_JSON:
+        raise DecodeError(_CONTENT_TYPE, f"{form[:64]!r} is not read, only {_STRUCTURED_JSON}")
+    return _STRUCTURED_JSON
+
+
+_known_content_type = lru_cache(maxsize=256)(_read_content_type)
+
+
 def _is_usual(raw: dict[str, bytes | None]) -> TypeGuard[dict[str, bytes]]:
-    """Whether one look at all headers shows that nothing can be wrong with any. If not, each is looked at."""
+    """Whether one look at all headers shows that nothing can be wrong with any."""
     values: Collection[Any] = raw.values()
     if not all(values):
         return False
-    joined = b" ".join(values)
-    if not joined.isascii() or len(joined.translate(None, _CONTROLS)) != len(joined):
-        return False
     names = raw.keys()
+    if not is_clean(b" ".join(values)) or raw.get("ce_specversion") != b"1.0" or not names >= _REQUIRED:
+        return False
     if not names <= _USUAL and not all(map(_is_usual_name, names - _USUAL)):
         return False
-    if raw.get("ce_specversion") != b"1.0" or not names >= _REQUIRED:
-        return False
     time = raw.get("ce_time")
-    return (time is None or is_usual_time(time) is not None) and (
+    return (time is None or is_usual_time_utf8(time) is not None) and (
         names.isdisjoint(_TYPED) or all(check(text) for name, check in _TYPED.items() if (text := raw.get(name)))
     )
 
 
 def _is_usual_name(name: str) -> bool:
-    return len(name) <= _LONGEST_USUAL and _is_harmless_name(name)
+    return len(name) <= _LONGEST_REMEMBERED and _is_harmless_name(name)
 
 
 @lru_cache(maxsize=1024)
 def _is_harmless_name(name: str) -> bool:
     """Whether it is not ours, or an extension's."""
-    return not name.startswith("ce_") or is_attribute_name(name[3:])
+    return not name.startswith("ce_") or (name != _RARE and is_attribute_name(name[3:]))
 
 
-def _usual_content_type(media: bytes) -> str | None:
-    return _harmless_content_type(media) if len(media) <= _LONGEST_USUAL else None
+def _decode_with_care(raw: Mapping[str, bytes | None], content_type: str | None, value: bytes | None) -> Envelope:
+    texts = {name[3:]: _text(name[3:], text) for name, text in raw.items() if text is not None and name[:3] == "ce_"}
+    for name in texts:
+        attribute_name(name)
+    announced = texts.pop("datacontenttype", None)
+    if content_type is None and announced is not None:
+        if _is_structured(announced):
+            raise DecodeError("datacontenttype", f"{announced[:64]!r} belongs in content-type, which says the mode")
+        content_type = announced
+    return _envelope(texts, content_type, value)
 
 
-@lru_cache(maxsize=256)
-def _harmless_content_type(media: bytes) -> str | None:
-    return media.decode() if media.isascii() and not _is_structured(media.decode()) else None
-
-
-def _decode_with_care(headers: Headers, value: bytes | None) -> Envelope:
-    names: list[str] = []
-    values: list[bytes | None] = []
-    strangers: list[str] = []
-    known = _NAME_OF.get
-    for name, raw in headers:
-        attribute = known(name)
-        if attribute is None:
-            if not name.startswith("ce_"):
-                continue
-            attribute = name  # with its prefix, so that it cannot pass for a name that is known
-            strangers.append(name)
-        names.append(attribute)
-        values.append(raw)
-    texts = _texts(names, values)
-    media = texts.pop(_CONTENT_TYPE, None)
-    if media is not None and media != JSON and _is_structured(media):
-        return _decode_structured(media, value)
-    for name in strangers:
-        if name in texts:
-            texts[attribute_name(name[3:])] = texts.pop(name)
-    return _envelope(texts, _media(media, texts.pop("datacontenttype", None)), value)
-
-
-def _texts(names: list[str], values: list[bytes | None]) -> dict[str, str]:
-    """The headers as text. ASCII without controls, which is nearly all there is, takes the short way."""
-    if values and None not in values:
-        joined = b"\x00".join(cast("list[bytes]", values))
-        if joined.isascii() and len(joined) - len(joined.translate(None, _CONTROLS)) == len(values) - 1:
-            return dict(zip(names, joined.decode().split("\x00"), strict=True))
-    latest = dict(zip(names, values, strict=True))
-    if (media := latest.get(_CONTENT_TYPE)) is not None and _is_structured(text := _text(_CONTENT_TYPE, media)):
-        return {_CONTENT_TYPE: text}
-    return {name: _text(name, raw) for name, raw in latest.items() if raw is not None}
-
-
-def _text(name: str, raw: bytes) -> str:
-    attribute = name.removeprefix("ce_")
+def _text(attribute: str, raw: bytes) -> str:
     try:
         return string(attribute, raw.decode())
     except UnicodeDecodeError:
@@ -208,24 +175,10 @@ def _is_structured(media: str) -> bool:
     return media.lstrip()[: len(_STRUCTURED)].lower() == _STRUCTURED
 
 
-def _media(header: str | None, attribute: str | None) -> str | None:
-    if header is not None or attribute is None:
-        return header
-    if _is_structured(attribute):
-        raise DecodeError("datacontenttype", f"{attribute[:64]!r} belongs in content-type: that header says the mode")
-    return attribute
-
-
-def _decode_structured(media: str, value: bytes | None) -> Envelope:
-    form = media.partition(";")[0].strip().lower()
-    if form.startswith("application/cloudevents-batch"):
-        raise DecodeError(_CONTENT_TYPE, f"{form[:64]!r}: there are no batches on Kafka, send one event per record")
-    if form != _STRUCTURED_JSON:
-        raise DecodeError(_CONTENT_TYPE, f"{form[:64]!r} is not read, only {_STRUCTURED_JSON}")
+def _decode_structured(value: bytes | None) -> Envelope:
     if value is None:
         raise DecodeError("value", "is null, where a structured event was announced")
-    attributes, content_type, data = json_format.read(value)
-    return _envelope(attributes, content_type, data)
+    return _envelope(*json_format.read(value))
 
 
 def _envelope(attributes: dict[str, Any], content_type: str | None, data: bytes | None) -> Envelope:
@@ -238,10 +191,11 @@ def _envelope(attributes: dict[str, Any], content_type: str | None, data: bytes 
         raise DecodeError("specversion", "is missing" if version is None else f"is {version[:64]!r}, not '1.0'")
     if not (event_id and source and event_type) or "" in (subject, dataschema, content_type):
         raise _absent(id=event_id, source=source, type=event_type, subject=subject, dataschema=dataschema)
-    for name in TYPED.intersection(attributes):
-        attributes[name] = typed(name, attributes[name])
+    if not TYPED.isdisjoint(attributes):
+        for name in TYPED.intersection(attributes):
+            attributes[name] = typed(name, attributes[name])
     envelope = Envelope(event_id, source, event_type, subject, time_text, content_type, dataschema, attributes, data)
-    if time_text is not None:
+    if time_text is not None and not is_usual_time(time_text):
         envelope._time = parse_time("time", time_text)
     return envelope
 
@@ -256,36 +210,46 @@ def _absent(**attributes: str | None) -> DecodeError:
 # ---- writing
 
 
-def _header_texts(envelope: Envelope) -> tuple[list[str], list[str]]:
-    names = ["ce_specversion", "ce_id", "ce_source", "ce_type"]
-    texts = ["1.0", envelope.id, envelope.source, envelope.type]
-    for name, text in (
-        ("ce_subject", envelope.subject),
-        ("ce_time", envelope.time_text),
-        ("ce_dataschema", envelope.dataschema),
-        (_CONTENT_TYPE, envelope.datacontenttype),
-    ):
+def _headers(envelope: Envelope) -> list[tuple[str, bytes]]:
+    """The headers, checked as a reader would: all together, and one by one only if that finds something."""
+    try:
+        headers = [
+            _VERSION,
+            ("ce_id", envelope.id.encode()),
+            ("ce_source", envelope.source.encode()),
+            ("ce_type", envelope.type.encode()),
+        ]
+        for name, text in (
+            ("ce_subject", envelope.subject),
+            ("ce_time", envelope.time_text),
+            ("ce_dataschema", envelope.dataschema),
+            (_CONTENT_TYPE, envelope.datacontenttype),
+        ):
+            if text is not None:
+                headers.append((name, text.encode()))
+        for name, value in envelope.extensions.items():
+            text = value if type(value) is str else _written(name, value)
+            headers.append((_EXTENSION_HEADER.get(name) or f"ce_{extension_name(name)}", text.encode()))
+    except UnicodeEncodeError:
+        headers = []
+    values = [value for _, value in headers]
+    if not values or b"" in values or not is_clean(b" ".join(values)):
+        _check_each(envelope)
+    if (time := envelope.time_text) is not None and envelope._time is None and not is_usual_time(time):
+        sendable(parse_time, "time", time)
+    return headers
+
+
+def _check_each(envelope: Envelope) -> None:
+    for name in CORE:
+        text = "1.0" if name == "specversion" else getattr(envelope, _CORE_SLOT.get(name, name))
+        if text == "":
+            raise EncodeError(f"{name}: is empty")
         if text is not None:
-            names.append(name)
-            texts.append(text)
-    if "" in texts:
-        raise EncodeError(f"{names[texts.index('')].removeprefix('ce_')}: is empty")
+            sendable(string, name, text)
     for name, value in envelope.extensions.items():
-        names.append(_HEADER_OF.get(name) or f"ce_{extension_name(name)}")
-        texts.append(value if type(value) is str else _written(name, value))
-    if envelope.time_text is not None and envelope._time is None:
-        sendable(parse_time, "time", envelope.time_text)
-    return names, texts
+        sendable(string, name, _written(name, value))
 
 
 def _written(name: str, value: Value) -> str:
     return canonical(sendable(integer, name, value) if isinstance(value, int) else value)
-
-
-def _encoded(names: list[str], texts: list[str]) -> list[bytes]:
-    """The texts as bytes, after the check that a reader would make."""
-    joined = "\x00".join(texts).encode(errors="surrogatepass")
-    if not joined.isascii() or len(joined) - len(joined.translate(None, _CONTROLS)) != len(texts) - 1:
-        for name, text in zip(names, texts, strict=True):
-            sendable(string, name.removeprefix("ce_"), text)
-    return joined.split(b"\x00")

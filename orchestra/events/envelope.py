@@ -96,13 +96,15 @@ class Envelope:
         self._value: Message | None = None
 
     @classmethod
-    def of_checked(cls, type: str, content_type: str, headers: Mapping[str, bytes], data: bytes | None) -> Envelope:  # noqa: A002
-        """The event of a record whose headers are known to be good: ASCII, nothing missing, nothing wrong.
+    def of_checked(
+        cls, type_: str, content_type: str | None, headers: Mapping[str, bytes], data: bytes | None
+    ) -> Envelope:
+        """The event of a record whose headers are known to be good: nothing is missing, nothing wrong.
 
         The codec calls it, for every record: so it goes no way through ``__init__``, and most slots stay empty.
         """
         envelope = cls.__new__(cls)
-        envelope.type = type
+        envelope.type = type_
         envelope.datacontenttype = content_type
         envelope.data = data
         envelope._headers = headers

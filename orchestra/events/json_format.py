@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from json import JSONDecoder
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
 from orchestra.errors import DecodeError
-from orchestra.events.attributes import CORE, JSON, Value, attribute_name, canonical, integer, is_json, string
+from orchestra.events.attributes import (
+    CORE,
+    JSON,
+    USUAL,
+    Value,
+    attribute_name,
+    canonical,
+    integer,
+    is_clean,
+    is_json,
+    string,
+)
 from orchestra.events.envelope import Envelope
 
+_USUAL = frozenset(USUAL)
 _SPACES = b" \t\n\r"
 
 
@@ -24,8 +37,17 @@ def read(value: bytes) -> tuple[dict[str, Value], str | None, bytes | None]:
     """
     members, data = _members(value)
     content_type, data = _data(members, data)
-    attributes = {name: _attribute(name, item) for name, item in members.items() if item is not None}
-    return attributes, content_type, data
+    if not _is_usual(members):
+        members = {name: _attribute(name, item) for name, item in members.items() if item is not None}
+    return members, content_type, data
+
+
+def _is_usual(members: Mapping[str, Any]) -> bool:
+    """Whether one look at all members shows that each is a text, and nothing can be wrong with any."""
+    try:
+        return members.keys() <= _USUAL and is_clean(" ".join(members.values()).encode())
+    except TypeError:  # something else than a text
+        return False
 
 
 def write(envelope: Envelope) -> bytes:
@@ -119,7 +141,7 @@ def _skip(text: str, at: int) -> int:
 def _data(members: dict[str, Any], data: bytes | None) -> tuple[str | None, bytes | None]:
     """Takes the members that are about data out of the rest."""
     content_type = members.pop("datacontenttype", None)
-    if content_type is not None:
+    if content_type is not None and content_type != JSON:
         string("datacontenttype", content_type)
     encoded = members.pop("data_base64", None)
     members.pop("data", None)
