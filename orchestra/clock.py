@@ -42,19 +42,25 @@ class SystemClock:
 class LoopClock:
     """The running event loop's time: virtual where the loop's is (see ``orchestra.testing``).
 
-    ``epoch`` is the time of day that loop time 0 stands for.
+    ``epoch`` is the time of day that loop time 0 stands for. Once asked within the loop, it can be asked from threads.
     """
 
-    __slots__ = ("_epoch",)
+    __slots__ = ("_epoch", "_loop")
 
     def __init__(self, epoch: datetime) -> None:
         self._epoch = epoch.timestamp()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self._epoch + self.elapsed(), UTC)
 
     def elapsed(self) -> float:
-        return asyncio.get_running_loop().time()
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError:
+            if self._loop is None:
+                raise
+        return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -17,6 +17,7 @@ from orchestra.service.batch_context import BatchContext
 from orchestra.service.context import Context
 from orchestra.service.middleware import Middleware, check_middleware
 from orchestra.service.signature import (
+    Answer,
     Function,
     accepts,
     declared_answers,
@@ -210,7 +211,7 @@ def _read_answers(
     if is_command:
         spec = spec_of(reads.messages[0])
         for answer in declared:
-            _check_outcome(answer.what, spec, name)
+            _check_outcome(answer, spec, name)
         return (*spec.replies, *spec.rejections)
     for answer in declared:
         if batch is not None and answer.what is not None:
@@ -223,10 +224,11 @@ def _read_answers(
     return tuple(dict.fromkeys(answer.what for answer in declared if answer.what is not None))
 
 
-def _check_outcome(answer: Any, spec: MessageSpec, name: str) -> None:
-    if answer not in (*spec.replies, *spec.rejections):
+def _check_outcome(answer: Answer, spec: MessageSpec, name: str) -> None:
+    if answer.is_several or answer.what not in (*spec.replies, *spec.rejections):
         expected = " | ".join(name_of(one) for one in (*spec.replies, *spec.rejections))
-        raise DefinitionError(f"handler {name} returns {name_of(answer)}: a handler of {spec.type} returns {expected}")
+        returned = f"several {name_of(answer.what)}" if answer.is_several else name_of(answer.what)
+        raise DefinitionError(f"handler {name} returns {returned}: a handler of {spec.type} returns {expected}")
 
 
 def _check_emitted(answer: Any, name: str) -> None:

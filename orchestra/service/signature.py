@@ -120,4 +120,9 @@ def yielded_type(function: Function, hints: Mapping[str, Any], name: str) -> typ
 
 def name_of(thing: Any) -> str:
     """What to call it in an error's text."""
-    return "None" if thing is None else getattr(thing, "__qualname__", None) or repr(thing)
+    if thing in (None, NoneType):
+        return "None"
+    if (origin := get_origin(thing)) is not None:
+        parts = [name_of(part) for part in get_args(thing)]
+        return " | ".join(parts) if origin in (Union, UnionType) else f"{name_of(origin)}[{', '.join(parts)}]"
+    return getattr(thing, "__qualname__", None) or repr(thing)

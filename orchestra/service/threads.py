@@ -199,5 +199,6 @@ def _heard(future: asyncio.Future[Any]) -> None:
 def _checked(returned: Any, function: Callable[..., Any]) -> Any:
     if asyncio.iscoroutine(returned):
         returned.close()
-        raise DefinitionError(f"{function.__qualname__} is no async function and returned a coroutine: write async def")
+        name = getattr(function, "__qualname__", function)
+        raise DefinitionError(f"{name} is no async function and returned a coroutine: write async def")
     return returned
