@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from orchestra.retry import Retry
     from orchestra.service.batch import Batch
     from orchestra.service.batch_context import BatchContext
+    from orchestra.service.budget import DeadLetterBudget
     from orchestra.service.context import Context
     from orchestra.service.ledger import create_tables as create_ledger_tables
     from orchestra.service.ledger_upkeep import prune as prune_ledger
@@ -60,6 +61,7 @@ __all__ = [
     "Command",
     "Context",
     "Coordinator",
+    "DeadLetterBudget",
     "DecodeError",
     "DefinitionError",
     "Done",
@@ -148,6 +150,7 @@ _HOMES = {
     "orchestra.retry": ("Retry",),
     "orchestra.service.batch": ("Batch",),
     "orchestra.service.batch_context": ("BatchContext",),
+    "orchestra.service.budget": ("DeadLetterBudget",),
     "orchestra.service.context": ("Context",),
     "orchestra.service.ledger": ("create_ledger_tables",),
     "orchestra.service.ledger_upkeep": ("prune_ledger",),

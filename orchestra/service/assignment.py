@@ -13,6 +13,9 @@ from orchestra.transport.port import Committed, Consumer, Partition
 
 _log = logging.getLogger(__name__)
 
+_FEW = 0.02
+"""Part of a window that is not done, where the rest is."""
+
 
 class Assignment:
     """The shares of one service in one process; the transport's listener.
@@ -103,6 +106,17 @@ class Assignment:
     def pause_far(self, touched: Collection[Share]) -> None:
         """Fetch no more of partitions that are so far ahead of their base that what is done could not be noted."""
         self._pause([share for share in touched if not share.is_paused and share.tracker.span >= self._high_span])
+
+    def held_up(self) -> list[Share]:
+        """Partitions that stand still because of very few records, while nearly a whole window behind them is done."""
+        return [
+            share
+            for share in self.shares.values()
+            if share.is_paused
+            and not share.is_draining
+            and share.tracker.span >= self._high_span
+            and share.tracker.incomplete <= share.tracker.span * _FEW
+        ]
 
     def _pause(self, shares: Collection[Share]) -> None:
         for share in shares:

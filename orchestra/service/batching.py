@@ -249,7 +249,7 @@ class Batches:
         self._complete(lane, [single.held])
 
     async def _bury(self, held: Held, error: Exception, reason: Reason, worker: Worker, tries: Tries) -> None:
-        await self._dead_lettering.bury(held.record, worker, error, reason, held.event, tries)
+        await self._dead_lettering.bury(held.record, worker, error, reason, held.event, tries, is_urgent=True)
 
     def _complete(self, lane: BatchLane, done: Sequence[Held]) -> None:
         lane.forget(done)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import NoReturn
 
 from orchestra.clock import Clock
 from orchestra.errors import RecordTooLargeError, TopicError
 from orchestra.events.envelope import Envelope
+from orchestra.service.budget import Purse
 from orchestra.service.context import effect_id_of
 from orchestra.service.dead_letter import dead_letter, dead_letter_id, failure_of
 from orchestra.service.deployment import Deployment
@@ -15,10 +17,14 @@ from orchestra.service.outcome import Cause, failed
 from orchestra.service.progress import Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.retry import Reason
+from orchestra.service.signals import Held
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record
 
 _log = logging.getLogger(__name__)
+
+_LOOK_AGAIN = 30.0
+"""Seconds after which a record is tried again whose dead letter was put off."""
 
 
 class DeadLettering:
@@ -29,6 +35,33 @@ class DeadLettering:
         self._publishing = publishing
         self._clock = clock
         self._statistics = statistics
+        self._purses: dict[tuple[str, int], Purse] = {}
+
+    def _take(self, worker: Worker) -> float:
+        """Seconds to wait for the budget of the record's partition; 0: it is granted."""
+        budget, lane = self._here.budget, worker.lane
+        if budget is None or lane is None:
+            return 0.0
+        share, now = lane.share, self._clock.elapsed()
+        purse = self._purses.get(share.partition)
+        if purse is None:
+            purse = self._purses[share.partition] = Purse(budget, now)
+        return purse.take(now, share.finished, share.since)
+
+    def _hold(self, record: Record, seconds: float, error: Exception) -> NoReturn:
+        """Put the dead letter off, and tell an operator: something fails that should not."""
+        self._statistics.held += 1
+        if self._statistics.held == 1 or self._statistics.held % 1000 == 0:
+            _log.error(
+                "ALERT: the dead-letter budget of %s[%d] is spent: records that fail wait in their places, and are"
+                " tried again until they pass or the budget grows (now %r: %s: %s)",
+                record.topic,
+                record.partition,
+                record,
+                type(error).__name__,
+                error,
+            )
+        raise Held(min(max(seconds, 1.0), _LOOK_AGAIN))
 
     async def bury(
         self,
@@ -38,16 +71,22 @@ class DeadLettering:
         reason: Reason,
         event: Envelope | None = None,
         tries: Tries | None = None,
+        *,
+        is_urgent: bool = False,
     ) -> None:
         """Return once the dead letter is stored, and whoever waits for an answer is told of it.
 
         Args:
             event: where the record could be decoded.
             tries: of the handler that failed, where one was chosen.
+            is_urgent: also where the budget is spent: nothing good comes of trying it again.
 
         Raises:
+            Held: the partition has had too many dead letters; nothing was sent.
             GivenUp: the partition is being taken away meanwhile.
         """
+        if (seconds := self._take(worker)) and not is_urgent:
+            self._hold(record, seconds, error)
         here, now = self._here, self._clock.now()
         name = tries.binding.name if tries else ""
         first, attempts = (tries.first_failure or now, tries.attempt) if tries else (now, 0)

@@ -40,6 +40,12 @@ class Deadlines:
             self._arm(loop, deadline)
         return deadline
 
+    def press(self, worker: Worker) -> None:
+        """The attempt under way is over now."""
+        if not worker.is_waiting and not worker.is_timed_out:
+            worker.deadline = asyncio.get_running_loop().time()
+            self._arm(asyncio.get_running_loop(), worker.deadline)
+
     def end(self, worker: Worker) -> None:
         """The attempt has ended. A cancellation by its deadline is over with it."""
         worker.deadline = None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestra.events.message import Event
+from orchestra.service.budget import DeadLetterBudget
 from orchestra.service.service import Service
 from orchestra.settings import Settings
 from orchestra.transport.port import TopicSpec
@@ -23,6 +24,7 @@ class Deployment:
         own_topics: topics of commands: whatever comes there is meant for this service.
         topic: declared topic -> topic here.
         types: type -> class of every outcome it can give.
+        budget: of dead letters; None: no bound.
     """
 
     group: str
@@ -32,6 +34,7 @@ class Deployment:
     own_topics: frozenset[str]
     topic: Callable[[str], str]
     types: Mapping[str, type[Event]]
+    budget: DeadLetterBudget | None
 
 
 def deploy(service: Service, settings: Settings) -> Deployment:
@@ -44,6 +47,7 @@ def deploy(service: Service, settings: Settings) -> Deployment:
         own_topics=frozenset(map(settings.topic, service.command_topics)),
         topic=settings.topic,
         types=service.outcome_types,
+        budget=service.dead_letter_budget,
     )
 
 

@@ -14,7 +14,7 @@ from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.lanes import Worker
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.retry import Course, Reason, TimedOutError, contention_delay, course_of, earliest
-from orchestra.service.signals import GivenUp
+from orchestra.service.signals import GivenUp, Held
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record
 
@@ -44,15 +44,32 @@ class Failing:
         """
         if isinstance(error, GivenUp):
             raise error
-        wrong, reason = self._decide(error, progress.event, tries)
+        wrong, reason = self._decide(error, progress.event, tries, is_pressed=_is_pressed(worker))
         if reason is not None:
             await self._bury(wrong, reason, progress, tries, record, worker)
+
+    async def undelivered(
+        self, error: Exception, progress: Progress, tries: Tries, record: Record, worker: Worker
+    ) -> None:
+        """What a handler made cannot be stored where it must go."""
+        await self._bury(error, Reason.UNDELIVERABLE, progress, tries, record, worker)
+
+    async def press(self, progress: Progress, tries: Tries, record: Record, worker: Worker) -> None:
+        """A handler still waits for its time. It is made to leave now, if its record holds up a whole partition and
+        nothing is wrong but with this record: what waits for a dependency goes on waiting."""
+        error = tries.last_error
+        if error is None or not _is_pressed(worker) or self._course(error, tries)[0] is Course.WAIT:
+            return
+        self._statistics.pressed += 1
+        await self._bury(error, Reason.HEAD_OF_LINE, progress, tries, record, worker)
 
     def puts_off(self, error: Exception, event: Envelope, tries: Tries) -> bool:
         """A batch failed. Whether it is tried again as a whole, at a time that is set."""
         return self._decide(error, event, tries)[1] is None
 
-    def _decide(self, error: Exception, event: Envelope, tries: Tries) -> tuple[Exception, Reason | None]:
+    def _decide(
+        self, error: Exception, event: Envelope, tries: Tries, *, is_pressed: bool = False
+    ) -> tuple[Exception, Reason | None]:
         """Set the time of the next try; or the reason for there being none, and what to blame."""
         try:
             least = earliest(error)
@@ -74,6 +91,9 @@ class Failing:
             self.circuits.left(tries)
         else:
             self.circuits.succeeded(tries)
+        if course is Course.TRY_AGAIN and is_pressed:
+            self._statistics.pressed += 1
+            return error, Reason.HEAD_OF_LINE
         if course is Course.DEAD_LETTER or not self._try_again(error, least, event, tries):
             return error, reason
         return error, None
@@ -108,10 +128,18 @@ class Failing:
     async def _bury(
         self, error: Exception, reason: Reason, progress: Progress, tries: Tries, record: Record, worker: Worker
     ) -> None:
-        await self.dead_lettering.bury(record, worker, error, reason, progress.event, tries)
-        progress.left.remove(tries)
+        try:
+            await self.dead_lettering.bury(record, worker, error, reason, progress.event, tries)
+        except Held as held:
+            _put_off(tries, held.seconds, str(held))
+        else:
+            progress.left.remove(tries)
 
 
 def _put_off(tries: Tries, seconds: float, why: str) -> None:
     tries.due = asyncio.get_running_loop().time() + seconds
     tries.why = why
+
+
+def _is_pressed(worker: Worker) -> bool:
+    return worker.lane is not None and worker.lane.is_pressed

@@ -106,7 +106,7 @@ class Waiting(Protocol):
 class Lane:
     """The records of one key that are not done, oldest first. ``progress``, ``abandoned``: of the oldest."""
 
-    __slots__ = ("abandoned", "key", "progress", "records", "share", "until")
+    __slots__ = ("abandoned", "is_pressed", "key", "progress", "records", "share", "until")
 
     def __init__(self, share: Share, key: bytes | str | None, record: Record) -> None:
         self.share = share
@@ -116,6 +116,8 @@ class Lane:
         """How far it has come; None: not begun."""
         self.abandoned: str | None = None
         """The handler that ignored its cancellation, and was given up with it."""
+        self.is_pressed = False
+        """Its partition is held up by it alone: it gets no further try."""
         self.until: float | None = None
         """When a parked lane goes on, in the loop's time; None: it is not parked."""
 
@@ -329,6 +331,7 @@ class Lanes:
         self._on_done()
         if records:
             lane.progress = lane.abandoned = None
+            lane.is_pressed = False
             self._ready.append(lane)  # behind the others, so that a busy key does not keep a worker to itself
         elif lane.key is not None:
             del share.lanes[lane.key]
@@ -459,6 +462,21 @@ class Lanes:
         if not self._is_calling:
             self._call_worker()
         return True
+
+    def press(self, share: Share) -> Worker | None:
+        """Make the oldest record of a share leave, which holds it up: wake it where it waits, and give the worker that
+        handles it, if one does. Done once for each record."""
+        base = share.tracker.base
+        for worker in self.workers:
+            if (lane := worker.lane) is not None and lane.share is share and lane.records[0].offset == base:
+                was_pressed, lane.is_pressed = lane.is_pressed, True
+                return None if was_pressed else worker
+        for lane in share.parked:
+            if lane.records[0].offset == base and not lane.is_pressed:
+                lane.is_pressed = True
+                self.wake(lane)
+                break
+        return None
 
     def abandon(self, worker: Worker) -> None:
         """Give up a worker whose handler ignores its cancellation. Its lane goes on with another, which is told."""

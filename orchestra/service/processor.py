@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import cast
 
 from orchestra.clock import Clock
 from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
@@ -33,12 +32,12 @@ from orchestra.service.failing import Failing
 from orchestra.service.isolation import Condemned
 from orchestra.service.lanes import Lane, Waiting, Worker
 from orchestra.service.outcome import Cause, Result, records, refused
-from orchestra.service.progress import Progress, Tries
+from orchestra.service.progress import Progress, PutBack, Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.reserving import reserve
 from orchestra.service.retry import Reason, TimedOutError
 from orchestra.service.routing import Route, Routes, choose
-from orchestra.service.signals import Refused
+from orchestra.service.signals import Held, Refused
 from orchestra.service.statistics import Statistics
 from orchestra.service.threads import Reservation
 from orchestra.transport.port import Outgoing, Record
@@ -91,8 +90,7 @@ class Processor:
         try:
             event = decode(record.headers, record.value)
         except DecodeError as error:
-            await self._dead_lettering.bury(record, worker, error, Reason.DECODE)
-            return None
+            return await self._bury(record, worker, error, Reason.DECODE)
         binding = self._routes[event.type]
         if type(binding) is not Binding or not self._circuits.are_closed:
             return await self._fork(binding, event, record, worker, lane)
@@ -105,32 +103,38 @@ class Processor:
             await self._failing.after(error, progress, progress.left[0], record, worker)
             return self._end(progress)
         if out and not worker.is_lost:
-            await self._publish(out, event, Tries(binding), record, worker)
+            progress = Progress(event, (binding,))
+            await self._publish(out, progress, progress.left[0], record, worker)
+            return self._end(progress)
         self._statistics.handled += 1
         return None
 
-    async def _fork(self, route: Route, event: Envelope, record: Record, worker: Worker, lane: Lane) -> Progress | None:
+    async def _fork(self, route: Route, event: Envelope, record: Record, worker: Worker, lane: Lane) -> Waiting | None:
         """A record that several handlers may want, or none, or one that may have to wait for what is down."""
         candidates = (route,) if isinstance(route, Binding) else route or ()
         chosen, failed = choose(candidates, event, record.topic)
-        progress = lane.progress = Progress(event, chosen)
         for binding, error in failed:
-            await self._dead_lettering.bury(record, worker, error, Reason.CONTRACT, event, Tries(binding))
+            if put_back := await self._bury(record, worker, error, Reason.CONTRACT, event, Tries(binding)):
+                return put_back
         if not chosen and not failed:
-            await self._pass_by(event, record, worker, is_known=bool(candidates))
-            return None
+            return await self._pass_by(event, record, worker, is_known=bool(candidates))
+        progress = lane.progress = Progress(event, chosen)
         return await self._run(progress, record, worker)
 
     async def _go_on(self, record: Record, worker: Worker, lane: Lane) -> Waiting | None:
         """A record that was begun before, or a batch."""
         if isinstance(lane, BatchLane):
             return await self.batches.handle(worker, lane)
-        if isinstance(lane.progress, Condemned):
+        progress = lane.progress
+        if isinstance(progress, PutBack):
+            lane.progress = None
+            return await self.handle(record, worker, lane)
+        if isinstance(progress, Condemned):
             killer = PermanentError("every process that began this record has died")
-            await self._dead_lettering.bury(record, worker, killer, Reason.CRASH_LOOP, _readable(record))
+            event = _readable(record)
+            await self._dead_lettering.bury(record, worker, killer, Reason.CRASH_LOOP, event, is_urgent=True)
             return None
-        progress = cast("Progress | None", lane.progress)
-        if progress is None:
+        if not isinstance(progress, Progress):  # given up at the first try
             event = decode(record.headers, record.value)
             route = self._routes[event.type]
             progress = Progress(event, (route,) if isinstance(route, Binding) else route or ())
@@ -139,7 +143,9 @@ class Processor:
             tries = next(tries for tries in progress.left if tries.binding.name == name)
             self._circuits.left(tries)
             stuck = TimedOutError(f"{name} did not stop when it was cancelled, and was given up")
-            await self._dead_lettering.bury(record, worker, stuck, Reason.TIMEOUT, progress.event, tries)
+            await self._dead_lettering.bury(
+                record, worker, stuck, Reason.TIMEOUT, progress.event, tries, is_urgent=True
+            )
             progress.left.remove(tries)
         return await self._run(progress, record, worker)
 
@@ -153,6 +159,7 @@ class Processor:
         assert lane is not None
         for tries in tuple(progress.left):
             if tries.due > now and not tries.is_gated:
+                await self._failing.press(progress, tries, record, worker)
                 continue
             if not (self._circuits.are_closed or self._circuits.enter(tries, lane)):
                 continue
@@ -168,11 +175,12 @@ class Processor:
                 raise
             else:
                 self._circuits.succeeded(tries)
-                if out and not worker.is_lost:
-                    await self._publish(out, progress.event, tries, record, worker)
                 if worker.is_lost:
                     return
-                progress.left.remove(tries)
+                if out:
+                    await self._publish(out, progress, tries, record, worker)
+                else:
+                    progress.left.remove(tries)
 
     def _end(self, progress: Progress) -> Progress | None:
         if progress.settle():
@@ -180,21 +188,40 @@ class Processor:
         self._statistics.handled += 1
         return None
 
-    async def _pass_by(self, event: Envelope, record: Record, worker: Worker, *, is_known: bool) -> None:
+    async def _pass_by(self, event: Envelope, record: Record, worker: Worker, *, is_known: bool) -> PutBack | None:
         """An event that no handler here is for. ``is_known``: some are for its type."""
         if not is_known and record.topic in self._here.own_topics:
             unknown = PermanentError(f"{self._here.group} has no handler for {event.type!r}")
-            await self._dead_lettering.bury(record, worker, unknown, Reason.UNKNOWN_TYPE, event)
-        else:
-            self._statistics.skipped += 1
+            return await self._bury(record, worker, unknown, Reason.UNKNOWN_TYPE, event)
+        self._statistics.skipped += 1
+        return None
+
+    async def _bury(
+        self,
+        record: Record,
+        worker: Worker,
+        error: Exception,
+        reason: Reason,
+        event: Envelope | None = None,
+        tries: Tries | None = None,
+    ) -> PutBack | None:
+        """A dead letter before any handler has begun; where the budget is spent, the record is put back."""
+        try:
+            await self._dead_lettering.bury(record, worker, error, reason, event, tries)
+        except Held as held:
+            return PutBack(asyncio.get_running_loop().time() + held.seconds, str(held))
+        return None
 
     async def _publish(
-        self, out: Sequence[Outgoing], event: Envelope, tries: Tries, record: Record, worker: Worker
+        self, out: Sequence[Outgoing], progress: Progress, tries: Tries, record: Record, worker: Worker
     ) -> None:
+        """Send what a handler made; then it is done with the record."""
         try:
-            await self._publishing.send(out, worker, foreign=event.get("replyto"))
+            await self._publishing.send(out, worker, foreign=progress.event.get("replyto"))
         except (RecordTooLargeError, TopicError) as error:
-            await self._dead_lettering.bury(record, worker, error, Reason.UNDELIVERABLE, event, tries)
+            await self._failing.undelivered(error, progress, tries, record, worker)
+        else:
+            progress.left.remove(tries)
 
     async def _attempt(
         self, binding: Binding, event: Envelope, record: Record, worker: Worker, tries: Tries | None = None

@@ -52,3 +52,13 @@ class Progress:
         first = min(self.left, key=lambda tries: tries.due)
         self.until, self.why = first.due, first.why
         return True
+
+
+class PutBack:
+    """A record that waits and is then begun anew. See :class:`orchestra.service.lanes.Waiting`."""
+
+    __slots__ = ("until", "why")
+
+    def __init__(self, until: float, why: str) -> None:
+        self.until = until
+        self.why = why

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """The last try ran out of time."""
     UNKNOWN_TYPE = "UNKNOWN_TYPE"
     """No handler for this type on the service's own command topic."""
+    HEAD_OF_LINE = "HEAD_OF_LINE"
+    """It failed, and a whole window of its partition was done behind it."""
     CRASH_LOOP = "CRASH_LOOP"
     """Every process that began it died."""
     UNDELIVERABLE = "UNDELIVERABLE"

@@ -275,6 +275,9 @@ class ServiceRuntime:
         self._rounds += 1
         if not records or self._rounds % 64 == 0:
             assignment.pass_over_idle()
+            for share in assignment.held_up():
+                if (worker := self._lanes.press(share)) is not None:
+                    self._deadlines.press(worker)
         await asyncio.sleep(0)  # a fetch that need not wait would let nobody else run
         if self._lanes.failure is not None:
             raise self._lanes.failure

@@ -16,6 +16,7 @@ from orchestra.events.envelope import Envelope
 from orchestra.events.message import Command, Event, Message, spec_of
 from orchestra.retry import Retry
 from orchestra.service.batch import Batch
+from orchestra.service.budget import DeadLetterBudget
 from orchestra.service.decorator import BatchDecorator, CommandDecorator, EventDecorator, EventOptions
 from orchestra.service.handler import Handler, Options, read_handler
 from orchestra.service.middleware import Middleware, check_middleware
@@ -51,12 +52,22 @@ class Service:
         version: put into dead letters, so that one sees which release failed.
         max_in_flight: handlers that run at once in one process. Default 256.
         threads: of those, plain functions (``def``, not ``async def``) that run at once, each in a thread. Default 8.
+        dead_letter_budget: how many records of a partition may become dead letters, so that a bad release does not
+            empty a topic into them. None: no bound.
 
     Raises:
         DefinitionError: the name cannot be one of a topic, or a limit lets nothing run.
     """
 
-    def __init__(self, name: str, *, version: str = "", max_in_flight: int = 256, threads: int = 8) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        version: str = "",
+        max_in_flight: int = 256,
+        threads: int = 8,
+        dead_letter_budget: DeadLetterBudget | None = DeadLetterBudget(),  # noqa: B008  frozen
+    ) -> None:
         if not _NAME.fullmatch(name):
             raise DefinitionError(f"Service({name!r}): a name is a-z, 0-9, '.', '_', '-', and names a topic")
         if max_in_flight < 1:
@@ -67,6 +78,7 @@ class Service:
         self.version = version
         self.max_in_flight = max_in_flight
         self.threads = threads
+        self.dead_letter_budget = dead_letter_budget
         self.commands: dict[str, Handler] = {}
         """Command type -> its handler."""
         self.events: dict[str, list[Handler]] = {}

@@ -18,3 +18,12 @@ class Refused(BaseException):
 
 class GivenUp(Exception):  # noqa: N818  a signal, no error
     """The partition is being taken away: the record is left as it is, for whoever has the partition next."""
+
+
+class Held(Exception):  # noqa: N818  a signal, no error
+    """The record cannot become a dead letter yet: the partition's budget is spent."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__("the dead-letter budget of its partition is spent")
+        self.seconds = seconds
+        """When to look again."""

@@ -14,6 +14,10 @@ class Statistics:
     skipped: int = 0
     """Of a type that nobody here subscribed to."""
     dead_letters: int = 0
+    held: int = 0
+    """Dead letters put off because the budget of their partition was spent."""
+    pressed: int = 0
+    """Records made to leave because a whole window of their partition was done behind them."""
     refused: int = 0
     """Commands refused as expired or barred."""
     dropped: int = 0
