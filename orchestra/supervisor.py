@@ -26,7 +26,7 @@ from orchestra.transport.topic_check import merge
 from orchestra.transport.topic_setup import ensure_topics
 
 _CANCEL_SECONDS = 5.0
-_BROKER_SECONDS = 0.5
+_BROKER_SECONDS = 0.35
 """How long whoever asks for lag waits for brokers."""
 
 log = logging.getLogger("orchestra")

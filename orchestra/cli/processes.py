@@ -23,7 +23,7 @@ from orchestra.settings import Settings
 
 log = logging.getLogger("orchestra")
 
-_ALL_SECONDS = ANSWER_SECONDS + 0.1
+_ALL_SECONDS = ANSWER_SECONDS + 0.05
 
 
 class Processes(Protocol):

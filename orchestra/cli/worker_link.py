@@ -18,9 +18,9 @@ from typing import Any
 
 _LINE_LIMIT = 4 << 20
 """Bytes of one answer: a few hundred for each partition."""
-WORKER_SECONDS = 0.6
+WORKER_SECONDS = 0.5
 """How long a worker's loop may take to say how it is,"""
-ANSWER_SECONDS = 0.75
+ANSWER_SECONDS = 0.65
 """and how long the parent waits for that."""
 WORKER_OPTION = "--as-worker"
 """Hidden option of ``orchestra run``: the worker's number; its standard input is the link."""

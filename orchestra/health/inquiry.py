@@ -11,7 +11,7 @@ from orchestra.health.asgi import Report, Source
 from orchestra.health.judge import Verdict
 from orchestra.health.loop_watch import LoopWatch
 
-LOOP_SECONDS = 0.8
+LOOP_SECONDS = 0.7
 """How long the loop of a process may take to answer. Kubernetes waits one second for a probe, unless told otherwise."""
 
 

@@ -37,7 +37,6 @@ class LoopWatch:
         self._warn_after = warn_after
         self._marked = self._clock.elapsed()
         self._thread_id = threading.get_ident()
-        self._culprit: str | None = None
         self._ended = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._thread = threading.Thread(target=self._watch, name="orchestra-loop-watch", daemon=True)
@@ -54,9 +53,9 @@ class LoopWatch:
         self._thread.join()
 
     def blocked(self) -> tuple[float, str | None]:
-        """For how many seconds the loop has been blocked (0: it is not), and by what. May be asked by any thread."""
+        """For how many seconds the loop has been blocked (0: it is not), and by what. Asked by another thread."""
         late = self._clock.elapsed() - self._marked - self._every
-        return (late, self._culprit) if late > self._warn_after else (0.0, None)
+        return (late, self._at_work()) if late > self._warn_after else (0.0, None)
 
     def _mark(self) -> None:
         self._marked = self._clock.elapsed()
@@ -72,12 +71,10 @@ class LoopWatch:
             late = now - self._marked - self._every
             if warned is not None and late <= self._warn_after:
                 _log.warning("the event loop goes on, after %.1f s", now - warned)
-                warned = self._culprit = None
-            elif late > self._warn_after and not was_suspended:
-                self._culprit = self._at_work()
-                if warned is None:
-                    warned = self._marked
-                    _log.warning("the event loop is blocked for %.1f s so far, by %s", late, self._culprit)
+                warned = None
+            elif late > self._warn_after and not was_suspended and warned is None:
+                warned = self._marked
+                _log.warning("the event loop is blocked for %.1f s so far, by %s", late, self._at_work())
 
     def _at_work(self) -> str:
         frame = sys._current_frames().get(self._thread_id)

@@ -31,6 +31,8 @@ async def act(event: Act) -> None:
             time.sleep(event.seconds)
         case "clinging":
             await _cling(event.seconds)
+        case "refused" if not Path(os.environ["MOODY_NOTES"]).with_name("stock-is-back").exists():
+            raise ConnectionRefusedError("stock database")
         case "dying":
             os.kill(os.getpid(), signal.SIGKILL)
     _note("done", event.name)

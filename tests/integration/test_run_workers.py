@@ -2,73 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import signal
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import psutil
 import pytest
 
-from orchestra.events.cloudevents import encode
-from orchestra.events.envelope import compose
-from orchestra.settings import Settings
 from orchestra.testing.plugin import Kafka
-from orchestra.transport.kafka.transport import KafkaTransport
-from orchestra.transport.port import Outgoing
 from tests.integration.moody import Act
+from tests.integration.moody_events import MOODY, READY, moody_environment, notes, publish, wait_begun
 from tests.integration.run_process import Process, running
 
 pytestmark = pytest.mark.kafka
 
-MOODY = "tests.integration.moody:moody"
-READY = "moody is running"
-
 
 @pytest.fixture
 def environment(kafka: Kafka, tmp_path: Path) -> dict[str, str]:
-    return {
-        "ORCHESTRA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
-        "ORCHESTRA_NAMESPACE": f"t-workers-{os.urandom(3).hex()}",
-        "ORCHESTRA_SESSION_TIMEOUT": "6",
-        "ORCHESTRA_HEARTBEAT_INTERVAL": "1",
-        "ORCHESTRA_DRAIN_TIMEOUT": "10",
-        "ORCHESTRA_REQUEST_TIMEOUT": "3",
-        "MOODY_NOTES": str(tmp_path / "notes"),
-    }
-
-
-def publish(environment: dict[str, str], acts: Sequence[Act]) -> None:
-    async def send() -> None:
-        settings = Settings.from_environment(environment)
-        transport = KafkaTransport(settings)
-        await transport.start()
-        publisher = transport.publisher()
-        await publisher.start()
-        await publisher.publish([record(act, settings) for act in acts])
-        await transport.aclose()
-
-    asyncio.run(send())
-
-
-def record(act: Act, settings: Settings) -> Outgoing:
-    envelope = compose(act, id=f"act-{os.urandom(8).hex()}", source="/tests", time=datetime.now(UTC))
-    headers, value = encode(envelope)
-    return Outgoing(settings.topic("moody.acts"), act.name.encode(), value, headers)
+    return moody_environment(kafka.bootstrap_servers, tmp_path)
 
 
 def workers_of(process: Process) -> list[psutil.Process]:
     return [
         child for child in psutil.Process(process.popen.pid).children() if "--as-worker" in " ".join(child.cmdline())
     ]
-
-
-def wait_begun(process: Process, environment: dict[str, str], name: str) -> None:
-    notes = Path(environment["MOODY_NOTES"])
-    process.wait_until(lambda: notes.exists() and f"begun {name} " in notes.read_text(), f"begin {name}")
 
 
 def wait_gone(processes: Sequence[psutil.Process], seconds: float) -> None:
@@ -88,8 +46,7 @@ def test_a_signal_to_the_parent_drains_every_worker(
         process.popen.send_signal(number)
 
         assert process.popen.wait(20) == 0
-    notes = Path(environment["MOODY_NOTES"]).read_text()
-    assert notes.count("done") == notes.count("begun") == 8
+    assert notes(environment).count("done") == notes(environment).count("begun") == 8
     assert process.messages().count("moody has stopped") == 2
     assert {entry["worker"] for entry in process.entries() if entry["message"] == READY} == {1, 2}
 
@@ -104,7 +61,7 @@ def test_a_signal_that_reaches_the_whole_group_counts_once(environment: dict[str
             each.send_signal(signal.SIGTERM)
 
         assert process.popen.wait(20) == 0
-    assert "done slow" in Path(environment["MOODY_NOTES"]).read_text()
+    assert "done slow" in notes(environment)
 
 
 def test_a_second_signal_ends_the_workers_at_once(environment: dict[str, str], tmp_path: Path) -> None:
@@ -122,7 +79,7 @@ def test_a_second_signal_ends_the_workers_at_once(environment: dict[str, str], t
         assert process.popen.wait(20) == 1
         assert time.monotonic() - begun < 8
         wait_gone(workers, 1)
-    assert "done slow" not in Path(environment["MOODY_NOTES"]).read_text()
+    assert "done slow" not in notes(environment)
 
 
 def test_a_killed_worker_is_started_again_and_the_other_goes_on(environment: dict[str, str], tmp_path: Path) -> None:
@@ -133,8 +90,7 @@ def test_a_killed_worker_is_started_again_and_the_other_goes_on(environment: dic
 
         process.wait_logged(READY, times=3)
         publish(environment, [Act(name=f"a{i}", mood="quick") for i in range(20)])
-        notes = Path(environment["MOODY_NOTES"])
-        process.wait_until(lambda: notes.exists() and notes.read_text().count("done") >= 20, "handle everything")
+        process.wait_until(lambda: notes(environment).count("done") >= 20, "handle everything")
         assert any("was killed by SIGKILL; it starts again in" in message for message in process.messages())
         process.popen.terminate()
         assert process.popen.wait(20) == 0
@@ -171,7 +127,7 @@ def test_the_workers_end_when_their_parent_is_killed(environment: dict[str, str]
         process.popen.kill()
 
         wait_gone(workers, 15)
-    assert "done slow" in Path(environment["MOODY_NOTES"]).read_text()
+    assert "done slow" in notes(environment)
 
 
 def test_a_worker_whose_loop_is_blocked_ends_too_when_its_parent_is_killed(
