@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestra.cli import dead_letters, doctor, graph, instances, kafka, run, schema, topics
+from orchestra.cli import dead_letters, doctor, graph, instances, kafka, ledger, outbox, run, schema, topics
 from orchestra.cli.failure import exit_code, explain
 from orchestra.errors import OrchestraError
 
@@ -82,5 +82,7 @@ app.command("graph")(graph.graph)
 app.add_typer(instances.app, name="instances")
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(outbox.app, name="outbox")
 app.add_typer(schema.app, name="schema")
 app.add_typer(kafka.app, name="kafka")

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -150,8 +150,3 @@ async def listed_one(engine: AsyncEngine, effect_id: str) -> Listed | None:
     async with engine.connect() as connection:
         row = (await connection.execute(select(effects).where(effects.c.effect_id == effect_id))).one_or_none()
     return None if row is None else Listed(row.effect_id, row.handler, entry_of(row))
-
-
-def at_text(moment: datetime) -> str:
-    """A moment as lists show it."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,7 +17,8 @@ from orchestra.events.cloudevents import decode
 from orchestra.events.message import Event, Key
 from orchestra.ids import new_id
 from orchestra.outbox.outbox import Outbox
-from orchestra.outbox.table import create_tables, statements_for
+from orchestra.outbox.table import FAIL, create_tables, statements_for
+from orchestra.service.ledger import create_tables as create_ledger_tables
 from orchestra.settings import Settings
 from orchestra.testing.plugin import Kafka
 from orchestra.transport.kafka.transport import KafkaTransport
@@ -151,3 +154,54 @@ async def owner(engine: AsyncEngine) -> str | None:
     async with engine.connect() as connection:
         found = await connection.exec_driver_sql("SELECT owner FROM orchestra_outbox_relay")
         return found.scalar_one_or_none()
+
+
+async def orchestra(*words: str, kafka: Kafka) -> tuple[int, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from orchestra.cli.main import app; app()",
+        *words,
+        env=os.environ | {"ORCHESTRA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    output = await process.stdout.read()
+    return await process.wait(), output.decode()
+
+
+async def test_commands_work_on_postgres(
+    engine: AsyncEngine, transport: KafkaTransport, kafka: Kafka, postgres: str
+) -> None:
+    async with engine.begin() as connection:
+        await Outbox("/test").add(connection, Noted(order_id="k", n=1))
+        await connection.execute(FAIL, {"id": 1, "failed_ms": 1, "error": "no"})
+    code, output = await orchestra("outbox", "list", postgres, "--state", "failed", "--json", kafka=kafka)
+    assert (code, json.loads(output)[0]["error"]) == (0, "no")
+    assert await orchestra("outbox", "retry", postgres, "--all", kafka=kafka) == (0, "1 to be sent again\n")
+
+    assert await orchestra_until_empty(engine, kafka, postgres) == 0
+
+    assert [number for _, _, number in await arrivals(transport)] == [1]
+    await create_ledger_tables(engine)
+    assert await orchestra("ledger", "list", postgres, kafka=kafka) == (0, "no such entries\n")
+
+
+async def orchestra_until_empty(engine: AsyncEngine, kafka: Kafka, postgres: str) -> int:
+    """``orchestra outbox relay``, told to stop when nothing is left to send."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from orchestra.cli.main import app; app()",
+        "outbox",
+        "relay",
+        postgres,
+        env=os.environ | {"ORCHESTRA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers},
+    )
+
+    async def is_empty() -> bool:
+        return await left(engine) == 0
+
+    await eventually(is_empty, timeout=30)
+    process.terminate()
+    return await asyncio.wait_for(process.wait(), 15)
