@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo test lint unit kafka-tests soak bench format clean venv
+.PHONY: help demo test lint unit kafka-tests soak search bench format clean venv
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -24,7 +24,10 @@ unit: venv ## the tests that need no Kafka: seconds
 kafka-tests: venv ## the tests that need a Kafka: they start one
 	$(BIN)/pytest -q $(wildcard tests/contract) tests/integration tests/faults
 
-soak: venv ## searches and simulations within wider bounds: many minutes
+soak: venv ## every fault at random for MINUTES=10 on three brokers, while commands are counted (SEED=n: as before)
+	@$(BIN)/python -m tests.faults.soak $(or $(MINUTES),10) $(SEED)
+
+search: venv ## searches and simulations within wider bounds: many minutes
 	$(BIN)/pytest -q -m soak tests/unit
 
 bench: venv ## cost, throughput, latency and memory, beside plain aiokafka and FastStream: a quarter of an hour

@@ -9,8 +9,11 @@ Run as a user runs his own: ``orchestra run tests.faults.counting:counter``, wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Never
@@ -26,6 +29,7 @@ from orchestra import (
     PermanentError,
     Retry,
     Service,
+    TransientError,
     create_ledger_tables,
     sqlite_engine,
 )
@@ -53,10 +57,16 @@ class Count(Command[Counted, Never], type="faults.count.v1", topic="faults.numbe
     account: Key[str]
     number: int
     do: str = ""
-    """What the handler is to do with it: "" (count), "poison", "cling" (ignore cancellation), "die"."""
+    """What the handler is to do first: "" (nothing), "linger", "stumble" (fail once), or one of ``DOOMED``."""
+
+
+DOOMED = ("poison", "cling", "die")
+"""What ends as a dead letter: an error for good, ignoring one's cancellation, killing one's process."""
 
 
 plan = Plan.of_environment()
+if "FAULTS_FOLDER" in os.environ and sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: a test that is killed leaves no member behind
 folder = Path(os.environ.get("FAULTS_FOLDER", "."))
 death = Death(*plan.die)
 watch_transport(death)
@@ -93,7 +103,7 @@ async def open_session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
 async def count(command: Count, ctx: Context, session: AsyncSession) -> Counted:
     journal("begun", command)
     death.reach("in-handler")
-    await behave(command)
+    await behave(command, ctx)
     async with ctx.effect(session, command) as effect:
         if effect.outcome is not None:
             journal("again", command)
@@ -107,17 +117,16 @@ async def count(command: Count, ctx: Context, session: AsyncSession) -> Counted:
     return done
 
 
-async def behave(command: Count) -> None:
+async def behave(command: Count, ctx: Context) -> None:
     if (folder / "dependency-is-down").exists():
         raise ConnectionRefusedError("the dependency is down")
     if plan.fails or command.do == "poison":
         raise PermanentError("poison")
+    if command.do == "stumble" and ctx.attempt == 1:
+        raise TransientError("at the second try")
     if command.do == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     while command.do == "cling":
-        try:
+        with contextlib.suppress(asyncio.CancelledError):
             await asyncio.sleep(3600)
-        except asyncio.CancelledError:
-            continue
-    if plan.delay:
-        await asyncio.sleep(plan.delay)
+    await asyncio.sleep(3.0 if command.do == "linger" else plan.delay)

@@ -51,6 +51,11 @@ class Member:
     def is_alive(self) -> bool:
         return self._process.returncode is None
 
+    @property
+    def has_failed(self) -> bool:
+        """It ended, and nobody had asked it to."""
+        return self.is_to_live and not self.is_alive
+
     def dies(self) -> None:
         """It has been told to kill itself: its end is no surprise."""
         self.is_to_live = False
