@@ -80,6 +80,60 @@ def test_any_note_at_all_is_read(base: int, note: str) -> None:
     assert read_place(base, note).base == base
 
 
+@given(st.frozensets(st.integers(1, 3 * WINDOW), max_size=50))
+def test_what_is_done_beyond_the_window_is_run_again_and_never_taken_for_something_else(places: frozenset[int]) -> None:
+    note = Place(500, frozenset(500 + i for i in places)).note()
+
+    assert len(note) < 4096
+    assert read_place(500, note).done == {500 + i for i in places if i < WINDOW}
+
+
+LOGS = st.lists(st.integers(1, 400), min_size=1, max_size=60).map(
+    lambda gaps: [sum(gaps[: i + 1]) for i in range(len(gaps))]
+)
+"""Offsets that hold records, with holes between them as markers and compaction leave them."""
+
+
+@given(LOGS, st.data())
+def test_base_never_falls_and_is_at_most_the_lowest_incomplete_offset(log: list[int], data: st.DataObject) -> None:
+    tracker = Tracker(Place(0))
+    for offset in log:
+        tracker.admit(offset)
+    incomplete = set(log)
+    before = tracker.base
+
+    for offset in data.draw(st.permutations(log)):
+        tracker.done(offset)
+        incomplete.remove(offset)
+        base = tracker.base
+        assert base is not None
+        assert before is not None
+        assert before <= base <= min(incomplete, default=log[-1] + 1)
+        before = base
+
+    assert before == log[-1] + 1
+
+
+@given(LOGS, st.data())
+def test_restored_place_and_redelivery_run_exactly_what_was_incomplete(log: list[int], data: st.DataObject) -> None:
+    tracker = Tracker(Place(0))
+    for offset in log:
+        tracker.admit(offset)
+    done = data.draw(st.sets(st.sampled_from(log)))
+    for offset in done:
+        tracker.done(offset)
+    place = tracker.place()
+    assert place is not None
+
+    restored = Tracker(read_place(place.base, place.note()))
+    run = [offset for offset in log if offset >= place.base and restored.admit(offset)]
+
+    assert run == [offset for offset in log if offset not in done]
+    for offset in run:
+        restored.done(offset)
+    assert restored.base == log[-1] + 1
+
+
 class TrackerMachine(RuleBasedStateMachine):
     """A log with holes, records done in any order, and restarts from what was committed, against plain sets."""
 
