@@ -64,3 +64,28 @@ async def test_handler_that_ignores_its_cancellation_is_given_up_and_its_account
 
     await site.settled()
     assert {reason for _, reason in await site.letters()} == {"TIMEOUT"}
+
+
+async def test_record_that_kills_its_process_is_a_dead_letter_after_a_few_deaths(
+    kafka_cluster: KafkaCluster, tmp_path: Path
+) -> None:
+    deaths: list[int] = []
+
+    async def platform() -> None:
+        while True:  # whatever ends is started again
+            member = await site.begin()
+            member.dies()
+            deaths.append(await member.ended(timeout=200))
+
+    async with Site(kafka_cluster, tmp_path, session_timeout=3.0, heartbeat_interval=0.5) as site:
+        await site.send_many(200, accounts=40)
+        await site.send("account-0", do="die")
+        await site.send_many(200, accounts=40)
+        starting_again = asyncio.create_task(platform())
+
+        await site.settled(timeout=150)
+        starting_again.cancel()
+
+        assert [reason for _, reason in await site.letters()] == ["CRASH_LOOP"]
+        assert set(deaths) == {-9}
+        assert len(deaths) <= 8
