@@ -113,7 +113,7 @@ class Committer:
         suspicion = share.suspicion
         if suspicion.restarts:
             suspicion.moved(place.base)
-            place = place._replace(restarts=suspicion.left() if share.is_draining else suspicion.restarts)
+            place = place._replace(restarts=suspicion.left() if share.is_draining else suspicion.word(place.base))
         made = Committed(place.base, place.note())
         before = share.committed
         return None if before is not None and (made == before or made.offset < before.offset) else made

@@ -29,14 +29,17 @@ class Suspicion:
         ahead: how far ahead of the place a process begins records when it suspects nothing.
     """
 
-    __slots__ = ("_found", "_start", "_until", "restarts")
+    __slots__ = ("_alone", "_found", "_start", "_until", "condemned", "restarts")
 
     def __init__(self, place: Place | None, ahead: int) -> None:
         found = self._found = min(place.restarts, MARKED) if place else 0
-        self.restarts = found + 1 if found < ALONE else found
-        """What to write into the place: owners that died, counting the present one as if it had."""
+        self.restarts = min(found + 1, ALONE)
+        """Owners that died, counting the present one as if it had."""
         self._start = place.base if place else -1
         self._until = self._start + _AHEAD.get(self.restarts - 1, ahead if self.restarts < ALONE else _AHEAD[4])
+        self._alone: int | None = None
+        self.condemned = self._start if found == MARKED else None
+        """The offset of the record that was running alone when the last owner died."""
 
     @property
     def is_careful(self) -> bool:
@@ -48,10 +51,13 @@ class Suspicion:
         """Whether records are run one at a time, with nothing beside them."""
         return self.restarts >= ALONE
 
-    @property
-    def is_condemned(self) -> bool:
-        """Whether the record at the place was running alone when the last owner died."""
-        return self.restarts == MARKED
+    def runs_alone(self, offset: int | None) -> None:
+        """The record that is about to run with nothing beside it; None: it has survived."""
+        self._alone = offset
+
+    def word(self, base: int) -> int:
+        """What to write into the place at ``base``. The mark is about one record, and no other."""
+        return MARKED if base in (self._alone, self.condemned) else self.restarts
 
     def gate(self, committed: int) -> int | None:
         """The offset from which no record may be begun yet; None: there is no such offset."""
@@ -62,8 +68,11 @@ class Suspicion:
 
     def moved(self, base: int) -> None:
         """The place has moved to ``base``: what lies below it has killed nobody."""
-        if base > self._start and (self.is_condemned or not self.is_careful or base >= self._until):
+        if base <= self._start:
+            return
+        if self.condemned is not None or not self.is_careful or base >= self._until:
             self.restarts = 0
+            self.condemned = None
 
     def clear(self) -> None:
         """There has long been nothing that could kill anybody."""

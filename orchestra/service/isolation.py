@@ -10,10 +10,13 @@ import asyncio
 import logging
 
 from orchestra.service.committing import Committer
-from orchestra.service.crash_loop import ALONE, MARKED
+from orchestra.service.crash_loop import MARKED
 from orchestra.service.lanes import Lane, Lanes, Share
+from orchestra.service.offsets import read_place
 
 _log = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 0.2
 
 
 class Condemned:
@@ -42,7 +45,7 @@ class Isolation:
 
     def on_committed(self, share: Share) -> None:
         """The share's place is stored."""
-        if share.gate is not None and share.committed is not None and not share.suspicion.is_condemned:
+        if share.gate is not None and share.committed is not None and share.suspicion.condemned is None:
             gate = share.suspicion.gate(share.committed.offset)
             if gate != share.gate:
                 self._lanes.move_gate(share, gate)
@@ -59,21 +62,33 @@ class Isolation:
 
     async def _run_alone(self, share: Share, lane: Lane) -> None:
         record = lane.records[0]
-        if share.suspicion.is_condemned:
-            _log.error("%r has ended its process again and again: it becomes a dead letter", record)
-            lane.progress = Condemned()
-            self._lanes.begin(lane)
+        suspicion = share.suspicion
+        if suspicion.condemned is not None:
+            if record.offset == suspicion.condemned:
+                _log.error("%r has ended its process again and again: it becomes a dead letter", record)
+                lane.progress = Condemned()
+                self._lanes.begin(lane)
+            else:  # that one is a dead letter now; the others wait until the place is stored behind it
+                self._committer.hurry()
             return
         _log.warning("%r may have ended its process: it is run alone", record)
         async with self._lanes.only(share):
-            share.suspicion.restarts = MARKED
+            suspicion.runs_alone(record.offset)
             await self._committer.commit([share])
             if not share.is_draining and lane in share.held:
                 self._lanes.begin(lane)
                 await self._lanes.quiet()
-            share.suspicion.restarts = ALONE  # it has survived
-        await self._committer.commit([share])
+            suspicion.runs_alone(None)
+            await self._unmark(share)  # before anything else is begun, which could be what ends the process
         self._lanes.move_gate(share, share.gate)  # the next one
+
+    async def _unmark(self, share: Share) -> None:
+        """Return when the stored place says nothing any more about a record that has survived."""
+        while not share.is_draining:
+            await self._committer.commit([share])
+            if share.committed is None or read_place(*share.committed).restarts != MARKED:
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
 
 
 def _lane_at_base(share: Share) -> Lane | None:

@@ -45,8 +45,17 @@ def test_owner_that_gives_its_partition_up_alive_counts_for_nothing() -> None:
 
 
 def test_mark_means_that_the_record_at_the_place_ran_alone() -> None:
-    assert Suspicion(Place(7, restarts=MARKED), 1024).is_condemned
-    assert not Suspicion(Place(7, restarts=ALONE), 1024).is_condemned
+    assert Suspicion(Place(7, restarts=MARKED), 1024).condemned == 7
+    assert Suspicion(Place(7, restarts=ALONE), 1024).condemned is None
+
+
+def test_mark_is_about_one_record_and_no_other() -> None:
+    suspicion = Suspicion(Place(7, restarts=ALONE), 1024)
+
+    suspicion.runs_alone(7)
+    assert [suspicion.word(7), suspicion.word(8)] == [MARKED, ALONE]
+    suspicion.runs_alone(None)
+    assert suspicion.word(7) == ALONE
 
 
 # ---- in a service
@@ -157,3 +166,44 @@ async def test_restarts_in_good_order_make_nobody_suspect_however_long_a_record_
             await asyncio.sleep(5)
     place = rig.cluster.group("stock").committed[Partition("shop.orders", 1)]
     assert read_place(place.offset, place.metadata).restarts == 0
+
+
+@pytest.mark.virtual_time
+async def test_what_comes_behind_a_killer_under_its_key_and_beside_it_is_not_blamed() -> None:
+    rig = Rig()
+    keys = [order.order_id for partition in range(4) for order in orders(3, partitions=4, only=partition)]
+    records = [Placed(order_id=key, note=str(number)) for number in range(12) for key in keys]
+    killer = records[len(keys) * 5]
+    handled: set[tuple[str, str]] = set()
+    died = asyncio.Event()
+    deaths = 0
+
+    while deaths < 20:
+        service = Service("stock")
+
+        @service.on(Placed)
+        async def placed(event: Placed) -> None:
+            if event == killer:
+                died.set()
+                await asyncio.Event().wait()
+            await asyncio.sleep(0.01)
+            handled.add((event.order_id, event.note))
+
+        died.clear()
+        process = rig.process(service)
+        await process.start()
+        if not deaths:
+            await rig.send(*records)
+        ends, dies = asyncio.create_task(process.idle()), asyncio.create_task(died.wait())
+        await asyncio.wait({ends, dies}, return_when=asyncio.FIRST_COMPLETED)
+        ends.cancel()
+        dies.cancel()
+        if not died.is_set():
+            break
+        await process.crash()
+        deaths += 1
+        await asyncio.sleep(60)
+    await process.stop()
+
+    assert [letter["reason"] for letter in rig.letters()] == ["CRASH_LOOP"]
+    assert handled == {(record.order_id, record.note) for record in records if record != killer}
