@@ -27,7 +27,8 @@ def test_every_file_that_a_document_names_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_a_document_names_exists(document: Path) -> None:
-    tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    files = [*(ROOT / "tests").rglob("test_*.py"), *(ROOT / "orchestra" / "testing" / "conformance").glob("*.py")]
+    tests = "\n".join(path.read_text() for path in files)
 
     named = re.findall(r"`(test_\w+)`", document.read_text())
 
