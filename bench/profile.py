@@ -15,16 +15,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import cProfile
+import gc
 import logging
 import pstats
 import shutil
 import signal
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Callable
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -59,29 +62,46 @@ STAGES: tuple[tuple[str, str], ...] = (
     ("/bench/contestants/", "the handler (counting)"),
 )
 LOOP = "event loop"
+K = TypeVar("K")
 
 
 class Sampler:
-    """Counts, at each tick of a clock, what is being run. ``toggle`` begins it, and ends it.
+    """Sees, at each tick of a clock, what is being run, and what CPU time has passed since the tick before.
 
-    The process's own CPU clock would leave out waiting by itself, but ticks only as often as the kernel's scheduler.
+    So a tick that waited until the process was given a processor again counts next to nothing. A timer on the process's
+    own CPU clock would ring only as often as the kernel's scheduler ticks. ``toggle`` begins it, and ends it.
     """
 
     def __init__(self) -> None:
-        self.stages: Counter[str] = Counter()
-        self.functions: Counter[CodeType] = Counter()
+        self.stages: defaultdict[str, float] = defaultdict(float)
+        self.functions: defaultdict[CodeType, float] = defaultdict(float)
+        self.collecting = 0.0
+        """Seconds in the garbage collector; they are in the stages too."""
         self._is_on = False
+        self._cpu = 0.0
+        self._collecting_since = 0.0
 
     def toggle(self) -> None:
         self._is_on = not self._is_on
+        self._cpu = time.process_time()
         if self._is_on:
+            gc.callbacks.append(self._on_collection)
             signal.signal(signal.SIGALRM, self._tick)
+        else:
+            gc.callbacks.remove(self._on_collection)
         signal.setitimer(signal.ITIMER_REAL, SAMPLE_SECONDS * self._is_on, SAMPLE_SECONDS * self._is_on)
 
     def _tick(self, _: int, frame: FrameType | None) -> None:
-        if frame is not None and not frame.f_code.co_filename.endswith("/selectors.py"):  # there it waits
-            self.functions[frame.f_code] += 1
-            self.stages[stage_of(frame)] += 1
+        before, self._cpu = self._cpu, time.process_time()
+        if frame is not None:
+            self.functions[frame.f_code] += self._cpu - before
+            self.stages[stage_of(frame)] += self._cpu - before
+
+    def _on_collection(self, phase: str, _: object) -> None:
+        if phase == "start":
+            self._collecting_since = time.process_time()
+        else:
+            self.collecting += time.process_time() - self._collecting_since
 
 
 def stage_of(frame: FrameType | None) -> str:
@@ -165,12 +185,19 @@ def show_samples(sampler: Sampler, us: float, console: Console, top: int) -> Non
         table.add_column(what)
         table.add_column("us a record", justify="right")
         table.add_column("share", justify="right")
-    for stage, count in sampler.stages.most_common():
-        stages.add_row(stage, f"{count / total * us:.2f}", f"{count / total:.0%}")
-    for code, count in sampler.functions.most_common(top):
-        functions.add_row(f"{place(code)} {code.co_qualname}", f"{count / total * us:.2f}", f"{count / total:.0%}")
+    for stage, cpu in _largest(sampler.stages):
+        stages.add_row(stage, f"{cpu / total * us:.2f}", f"{cpu / total:.0%}")
+    stages.add_section()
+    collecting = sampler.collecting / total
+    stages.add_row("(in them: the garbage collector)", f"{collecting * us:.2f}", f"{collecting:.0%}")
+    for code, cpu in _largest(sampler.functions)[:top]:
+        functions.add_row(f"{place(code)} {code.co_qualname}", f"{cpu / total * us:.2f}", f"{cpu / total:.0%}")
     console.print(stages)
     console.print(functions)
+
+
+def _largest(counted: Mapping[K, float]) -> list[tuple[K, float]]:
+    return sorted(counted.items(), key=lambda item: -item[1])
 
 
 def show_calls(tracer: Tracer, records: int, console: Console, top: int) -> None:
