@@ -63,7 +63,7 @@ async def counts(engine: AsyncEngine) -> dict[Standing, int]:
         for standing in ("waiting", "failed"):
             counted = text(
                 "SELECT count(*) FROM (SELECT 1 FROM orchestra_outbox"
-                f" WHERE {_WHERE[standing]} LIMIT {_COUNTED}) AS some"
+                f" WHERE {_WHERE[standing]} LIMIT {_COUNTED}) AS counted"
             )
             found[standing] = (await connection.execute(counted)).scalar_one()
     return found
