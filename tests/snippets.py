@@ -13,12 +13,18 @@ from types import ModuleType
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@contextmanager
-def imported(page: str, folder: Path) -> Iterator[dict[str, ModuleType]]:
-    """The page's modules by name. They can import each other; nothing of them stays behind."""
+def written(page: str, folder: Path) -> dict[str, str]:
+    """The page's modules as files in a folder: name -> source."""
     sources = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", (DOCS / page).read_text(), re.DOTALL))
     for name, source in sources.items():
         (folder / f"{name}.py").write_text(source)
+    return sources
+
+
+@contextmanager
+def imported(page: str, folder: Path) -> Iterator[dict[str, ModuleType]]:
+    """The page's modules by name. They can import each other; nothing of them stays behind."""
+    sources = written(page, folder)
     sys.path.insert(0, str(folder))
     try:
         modules = {name: importlib.import_module(name) for name in sources}
