@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import signal
 import sys
@@ -42,10 +43,13 @@ class Soak:
         self.now_broken: list[str] = []
         self.failed: list[str] = []
         """Processes that ended, and nobody knows why."""
+        self.deaths = 0
+        """Processes that a record has killed."""
         self.members: list[Member] = []
         self._unharmed: list[Member] = []
         self._brokers = asyncio.Lock()
         self._dependency = asyncio.Lock()
+        self._crash = asyncio.Lock()
         self._began = time.monotonic()
         self._is_over = False
         self._number = 0
@@ -61,7 +65,7 @@ class Soak:
             crew = tasks.create_task(self._crew())
             async with self.site.producing(RATE, accounts=ACCOUNTS), asyncio.TaskGroup() as faults:
                 while (left := self._began + self.seconds - time.monotonic()) > 0:
-                    await asyncio.sleep(min(left, self.random.uniform(1, 8)))
+                    await asyncio.sleep(min(left, self.random.uniform(0.5, 5)))
                     faults.create_task(self._fault())
             self._is_over = True
             print("faults are over: waiting until everything is done", flush=True)
@@ -80,7 +84,10 @@ class Soak:
         """Who has ended is followed by another, as a platform does it."""
         while True:
             for member in [each for each in self.members if not each.is_alive]:
-                if member.has_failed:
+                if member.has_failed and self._crash.locked():
+                    member.dies()
+                    self.deaths += 1
+                elif member.has_failed:
                     self.failed.append(f"{member.log.name} ended by itself:\n{member.last_words()}")
                 self.members.remove(member)
                 with contextlib.suppress(ValueError):
@@ -105,6 +112,7 @@ class Soak:
             "handler that clings": (2, lambda: self._command("cling")),
             "handler that takes long": (4, lambda: self._command("linger")),
             "handler that stumbles": (4, lambda: self._command("stumble")),
+            "record that kills its process": (1, self._crash_loop),
         }
         name = self.random.choices(list(kinds), [weight for weight, _ in kinds.values()])[0]
         self.now_broken.append(name)
@@ -115,9 +123,13 @@ class Soak:
             self.now_broken.remove(name)
 
     def _victim(self) -> Member | None:
-        """A member that nothing happens to yet; one at least is always left alone."""
+        """A member that nothing happens to yet; one at least is always left alone.
+
+        Nobody, while a record kills its processes: whoever is killed then, at the moment when a suspect runs alone,
+        speaks against the wrong one.
+        """
         alive = [member for member in self._unharmed if member.is_alive]
-        if len(alive) < 2:
+        if len(alive) < 2 or self._crash.locked():
             return None
         victim = self.random.choice(alive)
         self._unharmed.remove(victim)
@@ -215,6 +227,17 @@ class Soak:
             self.site.mend_dependency()
         return True
 
+    async def _crash_loop(self) -> bool:
+        if self._crash.locked() or len(self._unharmed) < MEMBERS:
+            return False
+        async with self._crash:
+            await self._command("die")
+            account = f"die-{self._number}"
+            while (account, 2) not in self.site.ledger.known:  # what comes behind it
+                await asyncio.sleep(0.5)
+                self.site.ledger.refresh()
+        return True
+
     async def _command(self, do: str) -> bool:
         self._number += 1  # an account of its own: two producers never number the same one
         account = f"{do}-{self._number}"
@@ -272,6 +295,7 @@ def report(test: Soak, problems: list[str]) -> None:
         "order violations": counts["out of order"],
         "committed before done": counts["committed before it was done"],
         "processes started": len(site.members),
+        "processes that a record has killed": test.deaths,
         "processes that ended by themselves": len(test.failed),
         "faults": test.faults.total(),
         **{f"  {name}": count for name, count in sorted(test.faults.items())},
@@ -283,6 +307,7 @@ def report(test: Soak, problems: list[str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # that brokers are away is no news here
     minutes = float(arguments[0]) if arguments else 10.0
     seed = int(arguments[1]) if len(arguments) > 1 else Random().randrange(1_000_000)
     folder = Path(tempfile.mkdtemp(prefix="orchestra-soak-"))
