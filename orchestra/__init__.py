@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from orchestra.events.message import Command, Done, Event, Key, StepFailed, StepRefused, Undo
     from orchestra.flows.failure import Failure
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
+    from orchestra.outbox.outbox import Outbox
+    from orchestra.outbox.table import create_tables as create_outbox_tables
     from orchestra.retry import Retry
     from orchestra.service.batch import Batch
     from orchestra.service.batch_context import BatchContext
@@ -72,6 +74,7 @@ __all__ = [
     "Flow",
     "Key",
     "OrchestraError",
+    "Outbox",
     "OutcomeUnknownError",
     "PermanentError",
     "PublishError",
@@ -91,6 +94,7 @@ __all__ = [
     "UnreachableError",
     "connect",
     "create_ledger_tables",
+    "create_outbox_tables",
     "on_compensated",
     "on_completed",
     "pivot",
@@ -147,6 +151,8 @@ _HOMES = {
         "starts_on",
         "step",
     ),
+    "orchestra.outbox.outbox": ("Outbox",),
+    "orchestra.outbox.table": ("create_outbox_tables",),
     "orchestra.retry": ("Retry",),
     "orchestra.service.batch": ("Batch",),
     "orchestra.service.batch_context": ("BatchContext",),
@@ -163,7 +169,11 @@ _HOMES = {
     ),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-_NAMES_AT_HOME = {"create_ledger_tables": "create_tables", "prune_ledger": "prune"}
+_NAMES_AT_HOME = {
+    "create_ledger_tables": "create_tables",
+    "create_outbox_tables": "create_tables",
+    "prune_ledger": "prune",
+}
 """Where they are defined, the module's name says what is said here."""
 
 if not TYPE_CHECKING:  # a checker would take any name at all for granted
