@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from orchestra.errors import SettingsError
 
 _PREFIX = "ORCHESTRA_"
+_ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]:|[^:\s]+:)?[0-9]{1,5}")
 
 
 class Security(BaseModel):
@@ -69,8 +71,15 @@ class Settings(BaseModel):
     anew and ``/live`` fails; also how long the event loop may be blocked before ``/live`` fails."""
     broker_timeout: float = Field(default=600.0, ge=0)
     """How long brokers may be away before ``/live`` fails; 0: for ever."""
-    health: str | None = Field(default=None, pattern=r"^(\[[0-9A-Fa-f:.]+\]:|[^:\s]+:)?[0-9]{1,5}$")
+    health: str | None = None
     """``[HOST:]PORT`` of the health endpoints. Default: none; HOST: 127.0.0.1."""
+
+    @field_validator("health")
+    @classmethod
+    def _check_health(cls, value: str | None) -> str | None:
+        if value is not None and not (_ADDRESS.fullmatch(value) and int(value.rpartition(":")[2]) < 1 << 16):
+            raise ValueError(f"{value!r} is not [HOST:]PORT, such as 8080, 0.0.0.0:8080 or [::]:8080")
+        return value
 
     @property
     def health_address(self) -> tuple[str, int] | None:
@@ -119,7 +128,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             variable = _PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-            raise SettingsError(f"{variable}: {first['msg']}") from error
+            raise SettingsError(f"{variable}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def _with_json(values: dict[str, object]) -> dict[str, object]:
