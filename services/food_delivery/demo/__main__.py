@@ -24,7 +24,6 @@ from typing import Any
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
 
 from orchestra import OrchestraError
 from orchestra.testing.kafka_cluster import KafkaCluster
@@ -222,14 +221,8 @@ def report(
     took: float,
     servers: str,
 ) -> None:
-    view = Table(title="reconciliation", title_style="bold")
-    for column in ("what", "expected", "found", ""):
-        view.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
-    for finding in findings:
-        mark = "[green]✓[/]" if finding.holds else "[bold red]✗[/]"
-        view.add_row(finding.what, f"{finding.expected:,}", f"{finding.found:,}", mark)
     console.print()
-    console.print(view)
+    console.print(reconcile.table(findings))
     for topic, reason, message in letters:
         console.print(f"dead letter in {topic}: {reason}: {message}", markup=False)
     latencies = progress.latencies()

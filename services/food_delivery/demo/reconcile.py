@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
+from rich.table import Table
 
 from services.food_delivery.demo.watch import Progress
 
@@ -138,3 +139,14 @@ async def settle(look: Callable[[], list[Finding]], within: float) -> list[Findi
         if all(finding.holds for finding in findings) or loop.time() > deadline:
             return findings
         await asyncio.sleep(0.3)
+
+
+def table(findings: Sequence[Finding]) -> Table:
+    """Every comparison, a row each."""
+    view = Table(title="reconciliation", title_style="bold")
+    for column in ("what", "expected", "found", ""):
+        view.add_column(column, justify="left" if column == "what" else "right", no_wrap=True)
+    for finding in findings:
+        mark = "[green]✓[/]" if finding.holds else "[bold red]✗[/]"
+        view.add_row(finding.what, f"{finding.expected:,}", f"{finding.found:,}", mark)
+    return view

@@ -1,0 +1,60 @@
+"""A shop's day against services that run elsewhere: ``python -m services.food_delivery.demo.shop``.
+
+Submits every order of the file to the Kafka that ``ORCHESTRA_BOOTSTRAP_SERVERS`` names, waits until each has ended, and
+reconciles the databases below ``FOOD_DELIVERY_DATA``. Exits 0 when everything adds up. Meant for a fresh composition:
+orders of an earlier day would count too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from rich.console import Console
+
+from services.food_delivery.demo import reconcile
+from services.food_delivery.demo.submit import submit
+from services.food_delivery.demo.watch import Progress, watch
+
+ORDERS = Path(__file__).parent.parent / "orders.jsonl"
+RATE = float(os.environ.get("DEMO_RATE", "20"))
+ENDED_WITHIN = 120.0
+SETTLED_WITHIN = 60.0
+console = Console(width=None if sys.stdout.isatty() else 110)
+
+
+async def shop() -> int:
+    servers = os.environ.get("ORCHESTRA_BOOTSTRAP_SERVERS", "localhost:9092")
+    lines = ORDERS.read_text().splitlines()
+    console.print(f"submitting {len(lines)} records to {servers}, {RATE:.0f} a second")
+    progress = Progress()
+    watching = asyncio.create_task(watch(servers, progress))
+    try:
+        await submit(servers, lines, RATE, progress.submitted)
+        await every_order_ended(progress, watching)
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+    books = reconcile.Books(Path(os.environ.get("FOOD_DELIVERY_DATA", ".demo/data")))
+    findings = await reconcile.settle(lambda: reconcile.reconcile(books, progress), SETTLED_WITHIN)
+    findings.append(reconcile.malformed(await reconcile.dead_letters(servers)))
+    console.print(reconcile.table(findings))
+    return 0 if all(finding.holds for finding in findings) else 1
+
+
+async def every_order_ended(progress: Progress, watching: asyncio.Task[None]) -> None:
+    deadline = time.monotonic() + ENDED_WITHIN
+    while progress.running and time.monotonic() < deadline:
+        if watching.done():
+            watching.result()
+        await asyncio.sleep(0.5)
+        console.print(f"{len(progress.endings)} of {len(progress.submitted_at)} orders have ended")
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(shop()))
