@@ -36,6 +36,7 @@ class Lease:
         self._jitter = jitter
         self._until = float("-inf")
         self._changed = asyncio.Event()
+        self._failures = 0
 
     @property
     def is_held(self) -> bool:
@@ -65,8 +66,11 @@ class Lease:
                 values = {"owner": self._owner, "lease_ms": int(LEASE_SECONDS * 1000)}
                 is_ours = (await connection.execute(self._statements.lease, values)).rowcount == 1
         except Exception as error:  # whatever a database says: without an answer the lease runs out
-            _log.warning("the outbox's lease could not be renewed: %s: %s", type(error).__name__, error)
+            if self._failures % 30 == 0:
+                _log.warning("the outbox's lease could not be renewed: %s: %s", type(error).__name__, error)
+            self._failures += 1
             return
+        self._failures = 0
         self._until = asked + LEASE_SECONDS if is_ours else float("-inf")
         if is_ours and not was_held:
             _log.info("outbox: this process sends now (%s)", self._owner)

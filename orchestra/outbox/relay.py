@@ -40,6 +40,7 @@ _LOOK_SECONDS = 5.0
 _WORRY_SECONDS = 10.0
 _WORRY_AGAIN_SECONDS = 60.0
 _PRUNE_ROWS = 1000
+_PRUNE_BATCHES = 50
 
 
 @dataclass(slots=True)
@@ -147,7 +148,7 @@ class Relay:
     # ---- one batch
 
     async def _round(self) -> tuple[int, Exception | None]:
-        """Send the oldest rows. Gives how many were sent, and why some must be tried again, if they must."""
+        """Send the oldest rows. Gives how many are done with, and why some must be tried again, if they must."""
         now = self._clock.elapsed()
         self._held = {topic: until for topic, until in self._held.items() if until > now}
         async with self._engine.connect() as connection:
@@ -156,6 +157,7 @@ class Relay:
             return 0, None
         errors = await self._send(rows)
         sent: list[int] = []
+        given_up: list[tuple[Waiting, Exception]] = []
         again: Exception | None = None
         stuck: set[tuple[str, bytes]] = set()
         for row, error in zip(rows, errors, strict=True):
@@ -165,14 +167,17 @@ class Relay:
             if error is None:
                 sent.append(row.id)
                 self._missing.pop(row.topic, None)
-            elif not await self._is_given_up(row, error):
-                if row.topic not in self._held:
-                    again = again or error
+            elif self._is_hopeless(row, error):
+                given_up.append((row, error))
+            else:
+                again = again or (None if row.topic in self._held else error)
                 if lane is not None:
                     stuck.add(lane)
         self._statistics.held_topics = sorted(self._held)
         await self._mark(sent)
-        return len(sent), again
+        for row, error in given_up:
+            await self._fail(row, error)
+        return len(sent) + len(given_up), again
 
     async def _send(self, rows: Sequence[Waiting]) -> list[Exception | None]:
         """Hand all over, in order, then wait for all. What each came to: None where it is stored."""
@@ -190,20 +195,18 @@ class Relay:
             await asyncio.wait(futures)
         return [end if isinstance(end, Exception) else _error_of(end) for end in ends]
 
-    async def _is_given_up(self, row: Waiting, error: Exception) -> bool:
-        """Whether the row is a dead letter now; else it is tried again."""
+    def _is_hopeless(self, row: Waiting, error: Exception) -> bool:
+        """Whether the row is to become a dead letter; else it is tried again."""
         if isinstance(error, TopicError | AccessDeniedError):
             now = self._clock.elapsed()
             since = self._missing.setdefault(row.topic, now)
-            if now - since < self._patience:
-                if row.topic not in self._held:
-                    _log.warning("outbox: events for %s wait, and others go on: %s", row.topic, error)
-                self._held[row.topic] = now + min(_LONGEST_BACK_OFF, self._patience / 2)
-                return False
-        elif isinstance(error, TransportError) and not isinstance(error, RecordTooLargeError):
+            if now - since >= self._patience:
+                return True
+            if row.topic not in self._held:
+                _log.warning("outbox: events for %s wait, and others go on: %s", row.topic, error)
+            self._held[row.topic] = now + min(_LONGEST_BACK_OFF, self._patience / 2)
             return False
-        await self._fail(row, error)
-        return True
+        return not isinstance(error, TransportError) or isinstance(error, RecordTooLargeError)
 
     async def _fail(self, row: Waiting, error: Exception) -> None:
         reason = f"{type(error).__name__}: {error}"[:1000]
@@ -234,12 +237,19 @@ class Relay:
         async with self._engine.begin() as connection:
             age_ms = (await connection.execute(self._statements.oldest)).scalar_one_or_none()
             self._statistics.lag = max(0.0, (age_ms or 0) / 1000)
-            if self._keep is not None:
-                values = {"keep_ms": int(self._keep * 1000), "most": _PRUNE_ROWS}
-                await connection.execute(self._statements.prune, values)
             if self._statistics.lag > _WORRY_SECONDS and now - self._worried > _WORRY_AGAIN_SECONDS:
                 self._worried = now
                 _log.warning("outbox: the oldest event waits for %.0f s", self._statistics.lag)
+        if self._keep is not None:
+            await self._prune(self._keep)
+
+    async def _prune(self, keep: float) -> None:
+        values = {"keep_ms": int(keep * 1000), "most": _PRUNE_ROWS}
+        for _ in range(_PRUNE_BATCHES):
+            async with self._engine.begin() as connection:
+                gone = (await connection.execute(self._statements.prune, values)).rowcount
+            if gone < _PRUNE_ROWS:
+                return
 
 
 def _error_of(future: asyncio.Future[Any]) -> Exception | None:
