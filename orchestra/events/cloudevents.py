@@ -21,7 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal, TypeGuard, cast
 
 from orchestra.errors import DecodeError, EncodeError
 from orchestra.events import json_format
@@ -128,7 +128,7 @@ _known_content_type = lru_cache(maxsize=256)(_read_content_type)
 
 def _is_usual(raw: dict[str, bytes | None]) -> TypeGuard[dict[str, bytes]]:
     """Whether one look at all headers shows that nothing can be wrong with any."""
-    values: Collection[Any] = raw.values()
+    values = cast("Collection[bytes]", raw.values())
     if not all(values):
         return False
     names = raw.keys()

@@ -322,8 +322,7 @@ def decode_data(cls: type[M], raw: bytes | None) -> M:
     elif len(raw) > MAX_DATA_BYTES:
         raise DecodeError("data", f"{len(raw)} bytes, at most {MAX_DATA_BYTES} are read")
     try:
-        # NaN and Infinity are no JSON, but validate_json would take them for numbers. To look for a byte costs nothing.
-        if (_N in raw and b"NaN" in raw) or (_I in raw and b"Infinity" in raw):
+        if may_hold_nan(raw):
             from_json(raw, allow_inf_nan=False)
         # Parsed and validated in one pass outside Python, which stops at 200 levels: no RecursionError.
         message: M = cls.__pydantic_validator__.validate_json(raw)
@@ -334,6 +333,11 @@ def decode_data(cls: type[M], raw: bytes | None) -> M:
     except PydanticUserError as error:
         raise mistake(cls, "a field names a type that does not exist", "import or define it") from error
     return message
+
+
+def may_hold_nan(raw: bytes) -> bool:
+    """Whether NaN or Infinity may stand there: no JSON, but ``validate_json`` would take them for numbers."""
+    return (_N in raw and b"NaN" in raw) or (_I in raw and b"Infinity" in raw)  # to look for one byte costs nothing
 
 
 def _reason(cls: type[Message], error: ValidationError) -> str:

@@ -8,12 +8,13 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from orchestra.errors import DecodeError
 from orchestra.events.attributes import CORE, TYPED, Value, is_usual_time, parse_time
 from orchestra.events.cloudevents import Headers, Mode, _content_type, _decode_with_care, decode, encode
 from orchestra.events.envelope import Envelope, compose
+from orchestra.events.json_format import _check
 from orchestra.events.message import Event, Key, decode_data, encode_data, record_key
 
 thorough = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -169,6 +170,42 @@ def test_one_look_at_all_headers_finds_what_a_look_at_each_finds(headers: Header
 @given(st.from_regex(is_usual_time.__self__, fullmatch=True))  # type: ignore[attr-defined]
 def test_a_time_that_gets_no_second_look_is_one(text: str) -> None:
     assert parse_time("time", text).tzinfo is UTC
+
+
+@st.composite
+def nearly_json_objects(draw: st.DrawFn) -> bytes:
+    """An object, with something put in somewhere that may or may not break it."""
+    text = to_json(draw(st.dictionaries(st.text(max_size=5), json_values, max_size=3)), inf_nan_mode="strings")
+    at = draw(st.integers(0, len(text)))
+    odd = [
+        b"",
+        b"NaN",
+        b"-Infinity",
+        b"1e999",
+        b"9" * 5000,
+        b'"\\ud800"',
+        b"\xff",
+        b",",
+        b"}",
+        b'"',
+        b"{",
+        b"[" * 300,
+        b"\x00",
+    ]
+    return text[:at] + draw(st.sampled_from(odd)) + text[at:]
+
+
+@settings(thorough, max_examples=300)
+@given(nearly_json_objects())
+def test_data_that_is_only_checked_is_json_exactly_when_it_can_be_read(data: bytes) -> None:
+    def accepts(read: Callable[[bytes], object]) -> bool:
+        try:
+            read(data)
+        except ValueError:
+            return False
+        return True
+
+    assert accepts(_check) == accepts(lambda text: from_json(text, allow_inf_nan=False))
 
 
 members = st.dictionaries(
