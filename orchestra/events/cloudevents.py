@@ -13,7 +13,8 @@ What is decided here, where the specification leaves room or libraries differ:
 - Nothing is invented: no id, no time, no ``partitionkey`` out of the record's key.
 
 This is the hot path, and nearly all records are alike. So reading is one look at all headers together, which finds that
-nothing can be wrong with any of them; only if it does not, each is looked at. Before: 4.3 us for 8 headers; now: 2.3.
+nothing can be wrong with any of them; only if it does not, each is looked at. For eight headers: 4.3 us before, 2.4
+now, of which a quarter is making the dict. Writing them: 1.9.
 """
 
 from __future__ import annotations
