@@ -73,6 +73,11 @@ class Retry:
         index = attempt - self.attempts - 1
         return str(self.later[index]) if 0 <= index < len(self.later) else None
 
+    @property
+    def first_tier(self) -> str:
+        """The shortest of ``later``, which must not be empty."""
+        return str(self.later[0])
+
     def delay(self, attempt: int, jitter: float) -> float:
         """Seconds to wait before try ``attempt`` (2 or more), with ``jitter`` drawn from [0, 1)."""
         return self.longest_delay(attempt) * jitter

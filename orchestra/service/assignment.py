@@ -6,10 +6,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection
 
+from orchestra.clock import Clock
 from orchestra.errors import TransportError
 from orchestra.service.lanes import Share
 from orchestra.service.offsets import WINDOW, Place, read_place
-from orchestra.transport.port import Committed, Consumer, Partition
+from orchestra.transport.port import Committed, Consumer, Partition, Record
+
+HELD = 32
+"""The most records of a partition of a retry topic that wait in memory for their time."""
 
 _log = logging.getLogger(__name__)
 
@@ -95,8 +99,26 @@ class Assignment:
     # Pausing is rare on purpose: the client throws away what it had fetched ahead of a paused partition.
 
     def paused_queued(self) -> int:
-        """Records queued of paused partitions."""
-        return sum(share.queued for share in self.shares.values() if share.is_paused)
+        """Records queued of paused partitions, and those of retry topics that may be waiting for their time."""
+        return sum(
+            share.queued if share.is_paused else min(share.queued, HELD)
+            for share in self.shares.values()
+            if share.is_paused or share.delay is not None
+        )
+
+    def holds_back(self, share: Share, record: Record, clock: Clock) -> bool:
+        """Whether a record of a retry topic is not to be admitted now, because enough of them wait for their time. Then
+        the partition is read again from there, some time later."""
+        if share.is_held_back:
+            return True
+        due = record.timestamp_ms / 1000 + (share.delay or 0.0)
+        if share.queued < HELD or due <= clock.now().timestamp():
+            return False
+        assert self.consumer is not None
+        share.is_held_back = True
+        self._pause([share])
+        self.consumer.seek(share.partition, record.offset)
+        return True
 
     def pause_hogs(self) -> None:
         """Fetch no more of the partitions that have most queued; of none, where that would not help."""
@@ -129,9 +151,12 @@ class Assignment:
         ready = [
             share
             for share in self.shares.values()
-            if share.is_paused and share.queued <= self._high_water // 2 and share.tracker.span <= self._high_span // 2
+            if share.is_paused and share.queued <= self._low_water(share) and share.tracker.span <= self._high_span // 2
         ]
         for share in ready:
-            share.is_paused = False
+            share.is_paused = share.is_held_back = False
         if ready and self.consumer is not None:
             self.consumer.resume([share.partition for share in ready])
+
+    def _low_water(self, share: Share) -> int:
+        return HELD // 2 if share.is_held_back else self._high_water // 2

@@ -109,6 +109,7 @@ class Circuits:
             if was_closed or gate.circuit.rounds % 20 == 0:
                 _log.warning("%s is down (%d): %s", gate.circuit.name, gate.circuit.rounds, gate.error)
         tries.waits += 1
+        tries.is_gated = False
         tries.due, tries.why = now + waiting_delay(tries.waits, self._jitter()), gate.why
 
     def succeeded(self, tries: Tries) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 
+from orchestra.service.retry_topic import plain, source_of
 from orchestra.transport.port import Headers, Outgoing, Record
 
 PREFIX = "orchestra-dlq-"
@@ -53,15 +54,19 @@ def failure_of(
 
 
 def dead_letter_id(record: Record, group: str) -> str:
-    """``<group>/<topic>/<partition>/<offset>``."""
-    return f"{group}/{record.topic}/{record.partition}/{record.offset}"
+    """``<group>/<topic>/<partition>/<offset>``; of a record from a retry topic, where it was read first: so it is the
+    same for a second copy there."""
+    source = source_of(record)
+    return f"{group}/{source.topic}/{source.partition}/{source.offset}"
 
 
 def dead_letter(record: Record, failure: Failure, *, topic: str, group: str, version: str = "") -> Outgoing:
     """The record to put on the dead-letter topic.
 
-    A record that was a dead letter before keeps its first source and first failure, and loses its other old headers.
+    A record that was a dead letter before keeps its first source and first failure, and loses its other old headers;
+    one from a retry topic keeps its source, and loses what it was given there.
     """
+    source = source_of(record)
     before = {name.removeprefix(PREFIX): value for name, value in record.headers if name.startswith(PREFIX)}
     told = {
         "id": dead_letter_id(record, group),
@@ -73,10 +78,10 @@ def dead_letter(record: Record, failure: Failure, *, topic: str, group: str, ver
         "group": group,
         "handler": failure.handler,
         "service-version": version,
-        "source-topic": record.topic,
-        "source-partition": record.partition,
-        "source-offset": record.offset,
-        "source-timestamp": record.timestamp_ms,
+        "source-topic": source.topic,
+        "source-partition": source.partition,
+        "source-offset": source.offset,
+        "source-timestamp": source.timestamp_ms,
         "attempts": failure.attempts,
         "first-failure": failure.first.isoformat(),
         "last-failure": failure.last.isoformat(),
@@ -84,9 +89,9 @@ def dead_letter(record: Record, failure: Failure, *, topic: str, group: str, ver
     }
     added = {name: value if isinstance(value, bytes) else str(value).encode() for name, value in told.items()}
     added |= {name: kept for name in _KEPT if (kept := before.get(name)) is not None}
-    own = [(name, value) for name, value in record.headers if not name.startswith(PREFIX)]
+    own = [(name, value) for name, value in plain(record.headers) if not name.startswith(PREFIX)]
     headers = [*own, *((PREFIX + name, value) for name, value in added.items())]
-    return Outgoing(topic, record.key, record.value, headers, timestamp_ms=record.timestamp_ms)
+    return Outgoing(topic, record.key, record.value, headers, timestamp_ms=source.timestamp_ms)
 
 
 def without_payload(letter: Outgoing) -> Outgoing:

@@ -17,6 +17,7 @@ from orchestra.service.outcome import Cause, failed
 from orchestra.service.progress import Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.retry import Reason
+from orchestra.service.retry_topic import source_of
 from orchestra.service.signals import Held
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record
@@ -96,7 +97,7 @@ class DeadLettering:
         self._statistics.dead_letters += 1
         letter_id = dead_letter_id(record, here.group)
         _log.error("dead letter %s: %s: %s: %s", letter_id, reason, failure.error_class, failure.message)
-        is_command = tries.binding.is_command if tries else record.topic in here.own_topics
+        is_command = tries.binding.is_command if tries else source_of(record).topic in here.own_topics
         if event is None or not is_command or worker.is_lost:
             return
         cause = Cause(event, effect_id_of(event, name, is_command=True), name, here.source, now)

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestra.events.message import Event
+from orchestra.service import retry_topic
 from orchestra.service.budget import DeadLetterBudget
+from orchestra.service.retry_topic import topic_of
 from orchestra.service.service import Service
 from orchestra.settings import Settings
 from orchestra.transport.port import TopicSpec
@@ -60,4 +62,15 @@ def needed_topics(service: Service, settings: Settings) -> list[TopicSpec]:
     dead_letters = topic(f"{service.name}.dead-letters")
     sources = frozenset(map(topic, service.command_topics | service.event_topics))
     specs[dead_letters] = TopicSpec(dead_letters, config=_DEAD_LETTER_CONFIG, takes_from=sources)
+    for name, read in _retry_topics(service).items():
+        takes_from = frozenset(map(topic, read))
+        specs[topic(name)] = TopicSpec(topic(name), config=retry_topic.CONFIG, takes_from=takes_from)
     return list(specs.values())
+
+
+def _retry_topics(service: Service) -> dict[str, set[str]]:
+    """Declared retry topic -> declared topics whose records may come there. All of a service's have the same sources,
+    so that they are equally wide: a record moves on from one to the next."""
+    later = [handler for handler in service.handlers if handler.retry.later]
+    sources = {topic for handler in later for topic in handler.reads.topics}
+    return {topic_of(service.name, str(tier)): sources for handler in later for tier in handler.retry.later}

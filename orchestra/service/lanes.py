@@ -33,6 +33,7 @@ from itertools import count
 from typing import Protocol
 
 from orchestra.service.crash_loop import Suspicion
+from orchestra.service.detour import Detour
 from orchestra.service.offsets import WINDOW, Place, Tracker
 from orchestra.service.signals import GivenUp
 from orchestra.transport.port import Committed, Partition, Record
@@ -45,12 +46,16 @@ class Share:
     __slots__ = (
         "busy",
         "committed",
+        "delay",
+        "detour",
         "drained",
         "finished",
         "gate",
         "held",
         "is_draining",
+        "is_held_back",
         "is_paused",
+        "is_plain",
         "lanes",
         "parked",
         "partition",
@@ -85,6 +90,14 @@ class Share:
         self.parked: set[Lane] = set()
         """Lanes whose oldest record waits, without a worker."""
         self.is_paused = False
+        self.delay: float | None = None
+        """Of a retry topic: seconds from append to the next try."""
+        self.detour: Detour | None = None
+        """Which records of these keys are in retry topics, where order has to be kept with them."""
+        self.is_held_back = False
+        """Paused because enough of its records wait for their time; to be read again from the first that does not."""
+        self.is_plain = True
+        """Nothing of the two."""
         self.committed: Committed | None = None
         """What was committed last."""
 
@@ -328,6 +341,8 @@ class Lanes:
         share.finished += 1
         self._release(share, record)
         share.tracker.done(record.offset)
+        if share.detour is not None:
+            share.detour.done(record.topic, record.offset)
         self._on_done()
         if records:
             lane.progress = lane.abandoned = None

@@ -17,15 +17,12 @@ from orchestra.clock import Clock
 from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
-from orchestra.ids import Jitter
 from orchestra.service.batch_call import BatchCall
 from orchestra.service.batch_context import Item
 from orchestra.service.batch_lane import BatchLane
 from orchestra.service.batching import Batches
 from orchestra.service.binding import Binding
-from orchestra.service.circuits import Circuits
 from orchestra.service.context import Context
-from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
 from orchestra.service.failing import Failing
@@ -55,16 +52,16 @@ class Processor:
         publishing: Publishing,
         deadlines: Deadlines,
         clock: Clock,
-        jitter: Jitter,
         statistics: Statistics,
-        circuits: Circuits,
+        failing: Failing,
     ) -> None:
         self._here = deployment
         self._routes = routes
         self._publishing = publishing
-        self._dead_lettering = DeadLettering(deployment, publishing, clock, statistics)
-        self._failing = Failing(self._dead_lettering, circuits, clock, jitter, statistics)
-        self._circuits = circuits
+        self._failing = failing
+        self._dead_lettering = failing.dead_lettering
+        self._circuits = failing.circuits
+        self._detouring = failing.detouring
         self._deadlines = deadlines
         self._batch_call = BatchCall(deployment, deadlines)
         self.batches = Batches(
@@ -92,7 +89,7 @@ class Processor:
         except DecodeError as error:
             return await self._bury(record, worker, error, Reason.DECODE)
         binding = self._routes[event.type]
-        if type(binding) is not Binding or not self._circuits.are_closed:
+        if type(binding) is not Binding or not lane.share.is_plain or not self._circuits.are_closed:
             return await self._fork(binding, event, record, worker, lane)
         try:  # nearly always: one handler, which does it at the first try
             out = await self._attempt(binding, event, record, worker)
@@ -112,6 +109,8 @@ class Processor:
     async def _fork(self, route: Route, event: Envelope, record: Record, worker: Worker, lane: Lane) -> Waiting | None:
         """A record that several handlers may want, or none, or one that may have to wait for what is down."""
         candidates = (route,) if isinstance(route, Binding) else route or ()
+        if lane.share.delay is not None:
+            return await self._retry(candidates, event, record, worker, lane)
         chosen, failed = choose(candidates, event, record.topic)
         for binding, error in failed:
             if put_back := await self._bury(record, worker, error, Reason.CONTRACT, event, Tries(binding)):
@@ -119,6 +118,18 @@ class Processor:
         if not chosen and not failed:
             return await self._pass_by(event, record, worker, is_known=bool(candidates))
         progress = lane.progress = Progress(event, chosen)
+        return await self._run(progress, record, worker)
+
+    async def _retry(
+        self, candidates: Sequence[Binding], event: Envelope, record: Record, worker: Worker, lane: Lane
+    ) -> Waiting | None:
+        """A record of a retry topic."""
+        try:
+            progress = self._detouring.begin(record, event, candidates, lane.share)
+        except (DecodeError, PermanentError) as error:
+            reason = Reason.DECODE if isinstance(error, DecodeError) else Reason.UNKNOWN_TYPE
+            return await self._bury(record, worker, error, reason, event)
+        lane.progress = progress
         return await self._run(progress, record, worker)
 
     async def _go_on(self, record: Record, worker: Worker, lane: Lane) -> Waiting | None:
@@ -155,15 +166,15 @@ class Processor:
 
     async def _try_left(self, progress: Progress, record: Record, worker: Worker) -> None:
         """One try for each handler that is left and need not wait any longer. None waits for another."""
-        now, lane = asyncio.get_running_loop().time(), worker.lane
-        assert lane is not None
+        assert worker.lane is not None
+        now, is_plain = asyncio.get_running_loop().time(), worker.lane.share.is_plain
         for tries in tuple(progress.left):
-            if tries.due > now and not tries.is_gated:
+            if not self._is_due(tries, now):
                 await self._failing.press(progress, tries, record, worker)
                 continue
-            if not (self._circuits.are_closed or self._circuits.enter(tries, lane)):
-                continue
             try:
+                if not (is_plain and self._circuits.are_closed) and await self._waits(progress, tries, record, worker):
+                    continue
                 attempt = self._attempt if tries.binding.handler.batch is None else self._attempt_as_batch
                 out = await attempt(tries.binding, progress.event, record, worker, tries)
             except Exception as error:
@@ -181,6 +192,20 @@ class Processor:
                     await self._publish(out, progress, tries, record, worker)
                 else:
                     progress.left.remove(tries)
+
+    def _is_due(self, tries: Tries, now: float) -> bool:
+        if tries.due > now and not tries.is_gated:
+            return False
+        return not (tries.not_before and self._detouring.is_early(tries, now))
+
+    async def _waits(self, progress: Progress, tries: Tries, record: Record, worker: Worker) -> bool:
+        """Whether a handler is not to be called now: the record has gone to a retry topic, or what it needs is down."""
+        lane = worker.lane
+        assert lane is not None
+        if lane.share.detour is not None and await self._detouring.leaves(tries, record, worker):
+            progress.left.remove(tries)
+            return True
+        return not (self._circuits.are_closed or self._circuits.enter(tries, lane))
 
     def _end(self, progress: Progress) -> Progress | None:
         if progress.settle():

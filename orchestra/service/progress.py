@@ -8,17 +8,34 @@ from datetime import datetime
 from orchestra.events.envelope import Envelope
 from orchestra.service.binding import Binding
 from orchestra.service.circuit import Circuit
+from orchestra.service.retry_topic import Detoured
 
 
 class Tries:
     """How it stands with one handler of one record."""
 
-    __slots__ = ("attempt", "binding", "due", "first_failure", "is_gated", "last_error", "tickets", "waits", "why")
+    __slots__ = (
+        "attempt",
+        "binding",
+        "came",
+        "due",
+        "first_failure",
+        "is_gated",
+        "last_error",
+        "not_before",
+        "tickets",
+        "waits",
+        "why",
+    )
 
     def __init__(self, binding: Binding) -> None:
         self.binding = binding
         self.attempt = 1
         """The try that is under way, or comes next."""
+        self.came: Detoured | None = None
+        """What its record says of itself, where it comes from a retry topic."""
+        self.not_before = 0.0
+        """When such a record is due, in seconds since 1970; 0 once it was."""
         self.waits = 0
         """Times that it waited for a dependency; no try was used up."""
         self.due = 0.0

@@ -14,7 +14,7 @@ from orchestra.service.lanes import Worker
 from orchestra.service.retry import waiting_delay
 from orchestra.service.signals import GivenUp
 from orchestra.service.statistics import Statistics
-from orchestra.transport.port import Outgoing, Publisher
+from orchestra.transport.port import Outgoing, Position, Publisher
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +55,23 @@ class Publishing:
             if isinstance(error, RecordTooLargeError) or (is_missing and round_ >= _MISSING_TOPIC_ROUNDS):
                 raise error
             await self.wait(worker, round_, error)
+
+    async def store(self, record: Outgoing, worker: Worker) -> Position:
+        """Return where one record of our own stands, once it is stored.
+
+        Raises:
+            RecordTooLargeError: the topic does not take it.
+            GivenUp: the partition is being taken away meanwhile.
+        """
+        round_ = 0
+        while True:
+            try:
+                return await (await self._publisher.send(record))
+            except RecordTooLargeError:
+                raise
+            except TransportError as error:
+                round_ += 1
+                await self.wait(worker, round_, error)
 
     async def send_letter(self, letter: Outgoing, worker: Worker) -> None:
         """Return once the dead letter is stored: whole, or without its value, or with nothing but its reasons.

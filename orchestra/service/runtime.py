@@ -15,9 +15,12 @@ from orchestra.service.batching import Batches, allowance
 from orchestra.service.binding import Binder
 from orchestra.service.circuits import Circuits
 from orchestra.service.committing import Committer
+from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import deploy, needed_topics
+from orchestra.service.detouring import Detouring
 from orchestra.service.drain import drain
+from orchestra.service.failing import Failing
 from orchestra.service.isolation import Isolation
 from orchestra.service.lanes import Lanes, Share, Worker
 from orchestra.service.processor import Processor
@@ -86,8 +89,11 @@ class ServiceRuntime:
         self._assignment = Assignment(self._leave, self._announce, high_water=self._buffer // 4, ahead=self._buffer)
         self._publisher = transport.publisher()
         self._background = BackgroundTasks(self._surroundings())
-        topics = sorted(settings.topic(topic) for topic in service.command_topics | service.event_topics)
-        self._subscription = Subscription(settings.scoped(service.name), topics)
+        self._detouring = Detouring(service, settings, transport, self._clock, self._statistics)
+        declared = {settings.topic(topic) for topic in service.command_topics | service.event_topics}
+        topics = sorted(declared | self._detouring.topics.keys())
+        group = settings.scoped(service.name)
+        self._subscription = Subscription(group, topics, together=self._detouring.together)
         self._consumer = self._assignment.consumer = transport.consumer(self._subscription, self._assignment)
         self._committer = Committer(
             self._consumer, self._assignment.shares, self._statistics, timeout=settings.request_timeout
@@ -124,7 +130,7 @@ class ServiceRuntime:
         now.down = self._circuits.down()
         now.workers = len(self._lanes.workers)
         now.partitions = len(shares)
-        now.paused = sum(share.is_paused for share in shares)
+        now.paused = sum(share.is_paused and not share.is_held_back for share in shares)
         return now
 
     def health(self) -> UnitFacts:
@@ -173,17 +179,13 @@ class ServiceRuntime:
             clock=self._clock,
         )
         routes = Routes(binder.bind_all())
-        publishing = Publishing(self._publisher, self._clock, self._jitter, self._statistics)
-        return Processor(
-            deployment,
-            routes,
-            publishing,
-            self._deadlines,
-            self._clock,
-            self._jitter,
-            self._statistics,
-            self._circuits,
+        publishing = self._detouring.publishing = Publishing(
+            self._publisher, self._clock, self._jitter, self._statistics
         )
+        clock, statistics = self._clock, self._statistics
+        dead_lettering = DeadLettering(deployment, publishing, clock, statistics)
+        failing = Failing(dead_lettering, self._circuits, self._detouring, clock, self._jitter, statistics)
+        return Processor(deployment, routes, publishing, self._deadlines, clock, statistics, failing)
 
     async def run(self) -> None:
         """Handle records until :meth:`stop` is called, then drain and leave. Cancelling it does the same.
@@ -236,6 +238,7 @@ class ServiceRuntime:
         await self._resources.aclose()
 
     async def _announce(self, shares: Collection[Share]) -> None:
+        await self._detouring.prepare(shares, self._consumer)
         await self._committer.commit(shares)
 
     def _on_held(self, share: Share) -> None:
@@ -293,7 +296,7 @@ class ServiceRuntime:
         return room
 
     def _admit(self, records: Sequence[Record]) -> None:
-        shares = self._assignment.shares
+        assignment, shares = self._assignment, self._assignment.shares
         admit = self._admit_by_topic if self._batch_sizes else self._lanes.admit
         touched: set[Share] = set()
         for record in records:
@@ -301,9 +304,11 @@ class ServiceRuntime:
             if share is None or share.is_draining:
                 continue
             touched.add(share)
+            if share.delay is not None and assignment.holds_back(share, record, self._clock):
+                continue
             if share.tracker.admit(record.offset):
                 admit(share, record)
-        self._assignment.pause_far(touched)
+        assignment.pause_far(touched)
 
     def _admit_by_topic(self, share: Share, record: Record) -> None:
         if record.topic in self._batch_sizes:

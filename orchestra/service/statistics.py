@@ -23,7 +23,13 @@ class Statistics:
     dropped: int = 0
     """Expired commands of handlers without a ledger: not begun and not answered."""
     retries: int = 0
-    """Attempts after the first."""
+    """Attempts after the first that were waited for in place."""
+    diverted: int = 0
+    """Records put on a retry topic, for an attempt after the first."""
+    followed: int = 0
+    """Records put on a retry topic unbegun, because an earlier one of their key is there."""
+    latest_retry: float = 0.0
+    """Seconds: the longest that an attempt from a retry topic came after its time."""
     waits: int = 0
     """Times that a handling waited for a dependency that was down."""
     abandoned: int = 0

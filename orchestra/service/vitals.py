@@ -36,10 +36,16 @@ def _facts(share: Share, lanes: Iterable[Lane], workers: Collection[Worker], con
         busy=share.busy,
         oldest_ms=None if oldest is None else oldest.timestamp_ms,
         waiting=_waiting(share),
-        paused=f"full: {share.queued} records are queued" if share.is_paused else None,
+        paused=_paused(share),
         overdue=next((worker.handler for worker in workers if worker.is_timed_out), None),
         is_open_ended=any(worker.deadline is None for worker in workers),
     )
+
+
+def _paused(share: Share) -> str | None:
+    if share.is_held_back:
+        return "nothing more of this retry topic is due"
+    return f"full: {share.queued} records are queued" if share.is_paused else None
 
 
 def _waiting(share: Share) -> dict[str, int]:

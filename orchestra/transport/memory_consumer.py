@@ -63,6 +63,7 @@ class MemoryConsumer:
             subscription.topics,
             session_timeout=settings.session_timeout,
             rebalance_timeout=settings.rebalance_timeout,
+            together=subscription.together,
         )
         self._places: dict[Partition, _Place] = {}
         self._paused_before: frozenset[Partition] = frozenset()

@@ -19,9 +19,18 @@ _METADATA_BYTES = 4096
 class Member:
     """One consumer, as its group sees it."""
 
-    def __init__(self, name: str, topics: Collection[str], *, session_timeout: float, rebalance_timeout: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        topics: Collection[str],
+        *,
+        session_timeout: float,
+        rebalance_timeout: float,
+        together: Collection[str] = (),
+    ) -> None:
         self.name = name
         self.topics = frozenset(topics)
+        self.together = frozenset(together)
         self.session_timeout = session_timeout
         self.rebalance_timeout = rebalance_timeout
         self.generation = -1
@@ -125,7 +134,7 @@ class Group:
         self.generation += 1
         topics = {member.name: member.topics for member in self._members.values()}
         counts = {topic: self._partitions_of(topic) for topic in frozenset[str]().union(*topics.values())}
-        self.owned = share_out(topics, counts, self.owned)
+        self.owned = share_out(topics, counts, self.owned, [member.together for member in self._members.values()])
         for member in self._members.values():
             member.generation = self.generation
             member.assigned = self.owned[member.name]

@@ -125,12 +125,14 @@ class Subscription:
         topics: names of topics; each must exist.
         start: where a partition without a committed offset is begun.
         batch_bytes: the most bytes fetched from one partition at a time.
+        together: topics of these whose partitions of one number are always one member's.
     """
 
     group: str
     topics: Collection[str]
     start: Literal["earliest", "latest"] = "earliest"
     batch_bytes: int = 1 << 20
+    together: Collection[str] = ()
 
 
 class Consumer(Protocol):

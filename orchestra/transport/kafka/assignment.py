@@ -63,6 +63,7 @@ class Gate:
 
 class SharingAssignor:
     """aiokafka's shape for an assignor. Evenly, and each partition where it was before, as far as that allows.
+    ``together``: topics whose partitions of one number are one member's.
 
     One object per consumer: aiokafka's own sticky assignor keeps what a member has in a class attribute, which all
     consumers of a process share.
@@ -70,13 +71,14 @@ class SharingAssignor:
 
     name: ClassVar[str] = "orchestra"
 
-    def __init__(self) -> None:
+    def __init__(self, together: Collection[str] = ()) -> None:
+        self._together = sorted(together)
         self._owned: dict[str, list[int]] = {}
         self._generation = 0
 
     def metadata(self, topics: Iterable[str]) -> ConsumerProtocolMemberMetadata:
         """What this member tells whoever shares out."""
-        note = json.dumps({"generation": self._generation, "owned": self._owned}).encode()
+        note = json.dumps({"generation": self._generation, "owned": self._owned, "together": self._together}).encode()
         return ConsumerProtocolMemberMetadata(0, sorted(topics), note)
 
     def on_assignment(self, assignment: ConsumerProtocolMemberAssignment) -> None:
@@ -94,9 +96,10 @@ class SharingAssignor:
         }
         notes = {name: _read(member.user_data) for name, member in members.items()}
         generation = 1 + max((int(note.get("generation", 0)) for note in notes.values()), default=0)
+        together = [frozenset[str](note.get("together", ())) for note in notes.values()]
         return {
             name: ConsumerProtocolMemberAssignment(0, _by_topic(mine), json.dumps({"generation": generation}).encode())
-            for name, mine in share_out(topics, counts, _previous(notes)).items()
+            for name, mine in share_out(topics, counts, _previous(notes), together).items()
         }
 
 

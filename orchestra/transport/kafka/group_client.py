@@ -30,7 +30,7 @@ def new_group_client(arguments: Mapping[str, Any], settings: Settings, subscript
         "heartbeat_interval_ms": int(settings.heartbeat_interval * milliseconds),
         "rebalance_timeout_ms": int(settings.rebalance_timeout * milliseconds),
         "max_partition_fetch_bytes": subscription.batch_bytes,
-        "partition_assignment_strategy": (SharingAssignor(),),
+        "partition_assignment_strategy": (SharingAssignor(subscription.together),),
     }
     return AIOKafkaConsumer(**given)
 
