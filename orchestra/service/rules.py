@@ -25,11 +25,17 @@ def check_name(handler: Handler, others: Sequence[Handler]) -> None:
 
 
 def check_batches(service: str, handlers: Sequence[Handler]) -> None:
-    """See that each topic is read in batches, or one by one.
+    """See that each topic is read in batches, or one by one; and that no batch handler promises order per key.
 
     Raises:
-        DefinitionError: one is read both ways.
+        DefinitionError: one is read both ways, or one does.
     """
+    for handler in handlers:
+        if handler.batch and handler.retry.later and handler.retry.order == "divert_key":
+            raise DefinitionError(
+                f"handler {handler.name}: a batch is in order per partition, not per key: write order='unordered', or"
+                " 'block_key', with which the partition waits"
+            )
     batched = {topic: handler for handler in handlers if handler.batch for topic in handler.reads.topics}
     for handler in handlers:
         for topic in handler.reads.topics if handler.batch is None else ():
