@@ -19,9 +19,10 @@ from orchestra.events.cloudevents import decode
 from orchestra.events.message import Message, spec_of
 from orchestra.service.service import Service
 from orchestra.settings import Settings
-from orchestra.supervisor import Supervisor
+from orchestra.supervisor import Supervisor, needed_topics
 from orchestra.transport.memory import MemoryCluster, MemoryTransport
 from orchestra.transport.port import TopicSpec
+from orchestra.transport.topic_setup import ensure_topics
 from orchestra.units import units_of
 
 __all__ = ["MemoryCluster", "MemoryTransport", "published", "running_in_memory"]
@@ -52,9 +53,11 @@ async def running_in_memory(
     for topic in topics:
         cluster.create(TopicSpec(topic))
     transport = MemoryTransport(cluster, settings)
-    supervisor = Supervisor(
-        units_of(App.of(parts), transport, settings, clock=clock) if parts else [], transport, settings, clock=clock
-    )
+    units = units_of(App.of(parts), transport, settings, clock=clock) if parts else []
+    # Before the caller's first event: a topic that the supervisor is still about to create would be missing.
+    cluster_topics = needed_topics(unit.build() for unit in units)
+    await ensure_topics(transport.topics, cluster_topics, settings)
+    supervisor = Supervisor(units, transport, settings, clock=clock)
     running = asyncio.create_task(supervisor.run()) if parts else None
     try:
         yield transport
