@@ -36,13 +36,17 @@ async def latencies(bench: Bench) -> list[Figure]:
         producer(bench.servers) as out,
     ):
         await _ready(bench, raw, us)
+        before = [each.member.cpu_seconds() for each in (raw, us)]
         sent = await _send(out, [filled.topic for filled in topics], count)
+        used = [each.member.cpu_seconds() - start for each, start in zip((raw, us), before, strict=True)]
         took = [_took(sent[n], (await each.told())["handled_at"]) for n, each in enumerate((raw, us))]
     apart = _apart(*took)
     return [
         *latency("latency at 100/s: raw aiokafka", took[0]),
         *latency("latency at 100/s: orchestra", took[1]),
         Figure("latency at 100/s: p99, ours - raw", median(apart), "ms", 3, note=_spread(apart)),
+        Figure("latency at 100/s: CPU, raw aiokafka", used[0] / count * 1e6, "us/record"),
+        Figure("latency at 100/s: CPU, orchestra", used[1] / count * 1e6, "us/record"),
         Figure("latency at 100/s: not handled", 2 * (count - WARM) - len(took[0]) - len(took[1]), "", 0),
     ]
 
