@@ -11,6 +11,7 @@ import logging
 import sys
 import sysconfig
 import threading
+import time
 from pathlib import Path
 from types import FrameType, TracebackType
 
@@ -63,11 +64,13 @@ class LoopWatch:
 
     def _watch(self) -> None:
         warned: float | None = None
-        slept_at = self._clock.elapsed()
+        slept_at, used_before = self._clock.elapsed(), time.process_time()
         while not self._ended.wait(self._every):
-            now = self._clock.elapsed()
-            was_suspended = now - slept_at > 4 * self._every + 0.5  # this thread is late too: the loop is not to blame
-            slept_at = now
+            now, used = self._clock.elapsed(), time.process_time()
+            # This thread is late too, and nothing was at work: the process was stopped, the loop is not to blame.
+            passed = now - slept_at
+            was_suspended = passed > 4 * self._every + 0.5 and used - used_before < passed / 2
+            slept_at, used_before = now, used
             late = now - self._marked - self._every
             if warned is not None and late <= self._warn_after:
                 _log.warning("the event loop goes on, after %.1f s", now - warned)

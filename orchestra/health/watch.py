@@ -25,7 +25,9 @@ EVERY = 5.0
 _AT_FIRST = 0.5
 """The same, until brokers have answered for the first time."""
 _FRESH = 1.0
-"""So old may the ends be that ``/lag`` is told."""
+"""So old may the ends be that ``/lag`` is told,"""
+_STALE = 2 * EVERY
+"""and so old where brokers do not answer at once."""
 
 
 class Watch:
@@ -80,10 +82,10 @@ class Watch:
 
     async def fresh_health(self, timeout: float) -> Health:
         """The answers, with ends of partitions that are at most a second old, where brokers give them within
-        ``timeout`` seconds. Where they do not, the ends are left out."""
+        ``timeout`` seconds. Where they do not: those of the last look; without them where brokers are away."""
         if self._clock.elapsed() - self._asked > _FRESH:
             await asyncio.wait({self._begin_asking()}, timeout=timeout)
-        if self._clock.elapsed() - self._asked > _FRESH + timeout:
+        if self._clock.elapsed() - self._asked > _STALE:
             facts = replace(self._facts(), brokers=replace(self._brokers, ends={}))
             now = self._clock.elapsed()
             return judge(facts, self._history, self._limits, now=now, now_ms=self._clock.now().timestamp() * 1000)

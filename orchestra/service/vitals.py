@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from orchestra.health.facts import LostHandler, PartitionFacts
 from orchestra.service.lanes import Lane, Lanes, Share, Worker
-from orchestra.transport.port import Consumer
+from orchestra.transport.port import Consumer, Partition
 
 _ISOLATION = "a record before it that may have ended its process"
 
@@ -23,10 +23,17 @@ def partition_facts(shares: Collection[Share], lanes: Lanes, consumer: Consumer)
     for worker in lanes.workers:
         if worker.lane is not None:
             at_work.setdefault(worker.lane.share, []).append(worker)
-    return tuple(_facts(share, mine[share], at_work.get(share, ()), consumer) for share in mine)
+    paused = consumer.paused()
+    return tuple(_facts(share, mine[share], at_work.get(share, ()), consumer, paused) for share in mine)
 
 
-def _facts(share: Share, lanes: Iterable[Lane], workers: Collection[Worker], consumer: Consumer) -> PartitionFacts:
+def _facts(
+    share: Share,
+    lanes: Iterable[Lane],
+    workers: Collection[Worker],
+    consumer: Consumer,
+    paused: Collection[Partition],
+) -> PartitionFacts:
     oldest = min((lane.records[0] for lane in lanes if lane.records), key=lambda record: record.offset, default=None)
     return PartitionFacts(
         partition=share.partition,
@@ -36,16 +43,18 @@ def _facts(share: Share, lanes: Iterable[Lane], workers: Collection[Worker], con
         busy=share.busy,
         oldest_ms=None if oldest is None else oldest.timestamp_ms,
         waiting=_waiting(share),
-        paused=_paused(share),
+        paused=_paused(share, is_paused=share.partition in paused),
         overdue=next((worker.handler for worker in workers if worker.is_timed_out), None),
         is_open_ended=any(worker.deadline is None for worker in workers),
     )
 
 
-def _paused(share: Share) -> str | None:
+def _paused(share: Share, *, is_paused: bool) -> str | None:
     if share.is_held_back:
         return "nothing more of this retry topic is due"
-    return f"full: {share.queued} records are queued" if share.is_paused else None
+    if share.is_paused:
+        return f"full: {share.queued} records are queued"
+    return "nothing is fetched for now" if is_paused else None
 
 
 def _waiting(share: Share) -> dict[str, int]:

@@ -241,6 +241,9 @@ class MemoryConsumer:
                 place.is_paused = False
         self._arrived.set()
 
+    def paused(self) -> frozenset[Partition]:
+        return frozenset(partition for partition, place in self._places.items() if place.is_paused)
+
     def seek(self, partition: Partition, offset: int) -> None:
         if place := self._places.get(partition):
             place.position = offset

@@ -182,6 +182,10 @@ class Consumer(Protocol):
 
     def resume(self, partitions: Collection[Partition]) -> None: ...
 
+    def paused(self) -> frozenset[Partition]:
+        """What is ours and paused."""
+        ...
+
     def seek(self, partition: Partition, offset: int) -> None:
         """The next ``fetch`` goes on from ``offset``."""
         ...

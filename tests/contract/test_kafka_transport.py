@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+from confluent_kafka import Producer
 
 from orchestra.testing.conformance import Lab, TransportConformance
 from orchestra.testing.plugin import Kafka
@@ -79,3 +80,29 @@ class TestKafkaTransport(TransportConformance):
     async def lab(self, kafka: Kafka) -> AsyncIterator[Lab]:
         async with KafkaLab(kafka) as lab:
             yield lab
+
+
+async def test_the_stable_end_is_before_a_transaction_that_is_still_open(kafka: Kafka) -> None:
+    async with KafkaLab(kafka) as lab:
+        process = await lab.process()
+        topic = await lab.topic(process, 1)
+        await lab.fill(process, topic, 0, 3)
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": f"hanging-{topic}"})
+        partition = Partition(topic, 0)
+
+        await asyncio.to_thread(_write_in_transaction, producer, topic)
+        stable = await process.topics.bounds([partition], stable=True)
+        end = await process.topics.bounds([partition])
+        await asyncio.to_thread(producer.abort_transaction, 10)
+
+        assert (stable[partition].end, end[partition].end) == (3, 4)
+        async with asyncio.timeout(10):
+            while (await process.topics.bounds([partition], stable=True))[partition].end != 5:  # behind the marker
+                await asyncio.sleep(0.05)
+
+
+def _write_in_transaction(producer: Any, topic: str) -> None:
+    producer.init_transactions(10)
+    producer.begin_transaction()
+    producer.produce(topic, b"in the air", partition=0)
+    producer.flush(10)

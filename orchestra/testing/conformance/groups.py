@@ -213,6 +213,7 @@ class GroupConformance:
         consumer, held, other = member.consumer, Partition(topic, 0), Partition(topic, 1)
 
         consumer.pause([held, Partition(topic, 9)])
+        assert consumer.paused() == {held}
         for number in (0, 1):
             await lab.fill(process, topic, number, 5)
         await member.wait_until(lambda: len(member.records) >= 5)
@@ -220,6 +221,7 @@ class GroupConformance:
         assert {record.partition for record in member.records} == {other.number}
 
         consumer.resume([held, Partition(topic, 9)])
+        assert consumer.paused() == frozenset()
         await member.wait_until(lambda: len(member.records) >= 10)
         assert [record.offset for record in member.records if record.partition == 0] == list(range(5))
 
@@ -239,6 +241,19 @@ class GroupConformance:
         await asyncio.sleep(0.5)
 
         assert one.records == []
+
+    async def test_it_is_a_member_also_of_a_group_that_has_no_partition_for_it(self, lab: Lab) -> None:
+        first, second = await lab.process(), await lab.process()
+        group = subscription(await lab.topic(first, 1))
+        one = await lab.member(first, group)
+        await one.wait_assigned(1)
+        two = await lab.member(second, group)
+
+        await one.wait_until(lambda: one.consumer.is_member and two.consumer.is_member)
+        assert sorted(len(each.consumer.assignment()) for each in (one, two)) == [0, 1]
+        await one.consumer.aclose()
+
+        assert not one.consumer.is_member
 
     async def test_missing_topic_is_an_error_at_start(self, lab: Lab) -> None:
         process = await lab.process()

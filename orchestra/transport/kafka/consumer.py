@@ -333,6 +333,9 @@ class KafkaConsumer:
             self._client.resume(*_theirs(ours))
             self._fetched.wake()
 
+    def paused(self) -> frozenset[Partition]:
+        return self._gate.owned & self._gate.paused
+
     def seek(self, partition: Partition, offset: int) -> None:
         if partition in self._gate.owned:
             self._seek(partition, offset)

@@ -73,6 +73,8 @@ async def test_who_asks_while_brokers_are_away_gets_an_answer_without_ends(rig: 
     await rig.watch.fresh_health(0.5)
     await asyncio.sleep(5)
     rig.cluster.go_down()
+    assert (await rig.watch.fresh_health(0.5)).lag[0].lag == 0
+    await asyncio.sleep(5)
     asked = rig.clock.elapsed()
 
     health = await rig.watch.fresh_health(0.5)

@@ -210,3 +210,22 @@ async def test_brokers_that_are_away_for_minutes_leave_it_alive_and_it_is_ready_
         assert not away.ready.is_ok
         assert back.ready.is_ok
         assert back.live == type(back.live)()
+
+
+async def test_a_partition_that_something_else_has_paused_is_paused_and_not_stalled() -> None:
+    rig, service = Rig(partitions=1), Service("stock")
+
+    @service.on(Placed)
+    async def placed(event: Placed) -> None:
+        pass
+
+    async with looked_at(rig, service) as looked:
+        await asyncio.sleep(1)
+        consumer = looked.process.runtime._consumer
+        consumer.pause(consumer.assignment())
+        await rig.send(Placed(order_id="o1"))
+        await asyncio.sleep(600)
+        health = await looked.health()
+
+        assert health.stalled == {}
+        assert (health.lag[0].state, health.lag[0].why) == ("paused", "nothing is fetched for now")
