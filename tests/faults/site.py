@@ -73,7 +73,7 @@ class Site:
         self._is_enough = False
 
     async def __aenter__(self) -> Site:
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
         async with AsyncExitStack() as stack:
             await self._open(stack)
             self._opened = stack.pop_all()
@@ -107,6 +107,13 @@ class Site:
         member = await self.begin(**plan)
         await member.running()
         return member
+
+    async def crew(self, count: int, **plan: Any) -> list[Member]:
+        """Several processes, alike."""
+        members = [await self.begin(**plan) for _ in range(count)]
+        for member in members:
+            await member.running()
+        return members
 
     async def begin(self, **plan: Any) -> Member:
         """A process of the service, started."""

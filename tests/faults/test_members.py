@@ -4,42 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from orchestra.testing.kafka_cluster import KafkaCluster
 from tests.faults.site import SESSION_SECONDS, Site, account_names
+from tests.faults.together import together
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 IN_FLIGHT = 500
 STOPPED_SECONDS = 3 * SESSION_SECONDS
 
 
-@pytest.fixture
-async def site(kafka_cluster: KafkaCluster, tmp_path: Path) -> AsyncIterator[Site]:
-    async with Site(kafka_cluster, tmp_path) as site:
-        yield site
-
-
-async def test_rebalance_waits_for_slow_handlers_and_hands_over_the_rest(site: Site) -> None:
-    await site.send_many(120, accounts=40)
-    await site.member(delay=1.0, in_flight=8)
-    await site.begun(6)
-
-    second = await site.member(delay=1.0, in_flight=8)  # joins while the first is in the middle
-    await site.settled()
-
-    assert second.pid in site.ledger.processes()
-    assert site.ledger.repeated() == 0, "what was drained is not handled again"
-
-
+@together()
 async def test_rolling_restart_of_four_members_under_load_repeats_nothing(site: Site) -> None:
-    members = [await site.begin() for _ in range(4)]
-    for member in members:
-        await member.running()
+    members = await site.crew(4)
 
     async with site.producing(rate=200):
         await site.counted(100)
@@ -52,10 +31,9 @@ async def test_rolling_restart_of_four_members_under_load_repeats_nothing(site: 
     assert site.ledger.repeated() == 0, "who leaves in good order leaves nothing half done"
 
 
+@together()
 async def test_member_stopped_for_longer_than_its_session_does_no_harm_when_it_wakes_up(site: Site) -> None:
-    stopped, other = await site.begin(delay=0.05), await site.begin(delay=0.05)
-    await stopped.running()
-    await other.running()
+    stopped, other = await site.crew(2, delay=0.05)
 
     async with site.producing(rate=200):
         await site.counted(200)
@@ -74,6 +52,20 @@ async def test_member_stopped_for_longer_than_its_session_does_no_harm_when_it_w
     assert {done.process for done in taken_over} == {other.pid}
 
 
+@together()
+async def test_rebalance_waits_for_slow_handlers_and_hands_over_the_rest(site: Site) -> None:
+    await site.send_many(120, accounts=40)
+    await site.member(delay=1.0, in_flight=8)
+    await site.begun(6)
+
+    second = await site.member(delay=1.0, in_flight=8)  # joins while the first is in the middle
+    await site.settled()
+
+    assert second.pid in site.ledger.processes()
+    assert site.ledger.repeated() == 0, "what was drained is not handled again"
+
+
+@together()
 async def test_sigterm_with_500_in_flight_ends_in_time_and_loses_nothing(site: Site) -> None:
     await site.send_many(1200, accounts=1200)
     member = await site.member(delay=3.0, in_flight=IN_FLIGHT)
@@ -92,6 +84,7 @@ async def test_sigterm_with_500_in_flight_ends_in_time_and_loses_nothing(site: S
     assert site.ledger.repeated() == 0, "and not done again"
 
 
+@together()
 async def test_second_sigterm_ends_at_once_and_what_was_in_flight_is_done_again(site: Site) -> None:
     await site.send_many(600, accounts=600)
     member = await site.member(delay=60.0, in_flight=IN_FLIGHT)
