@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+from aiokafka.protocol.produce import ProduceRequest
 from confluent_kafka import Producer
 
 from orchestra.testing.conformance import Lab, TransportConformance
+from orchestra.testing.conformance.groups import subscription
 from orchestra.testing.plugin import Kafka
 from orchestra.transport.kafka.connection import client_arguments
 from orchestra.transport.kafka.consumer import KafkaConsumer
@@ -18,6 +20,7 @@ from orchestra.transport.kafka.fenced_log import open_fenced_log
 from orchestra.transport.kafka.network import Network
 from orchestra.transport.kafka.transport import KafkaTransport
 from orchestra.transport.port import FencedLog, Identity, Outgoing, Partition, Transport
+from tests.unit.transport.kafka.stored_batches import batch, with_names
 
 pytestmark = pytest.mark.kafka
 
@@ -80,6 +83,30 @@ class TestKafkaTransport(TransportConformance):
     async def lab(self, kafka: Kafka) -> AsyncIterator[Lab]:
         async with KafkaLab(kafka) as lab:
             yield lab
+
+    async def test_header_whose_name_is_not_utf8_stops_nobody(self, lab: Lab) -> None:
+        """Kafka takes it, aiokafka cannot read it: without care no record behind it would ever be read."""
+        transport = await lab.process()
+        topic = await lab.topic(transport, partitions=1)
+        place = Partition(topic, 0)
+        network = Network(client_arguments(lab.settings), name="odd", timeout=10)
+        await network.start()
+        await network.require([topic])
+        odd = ProduceRequest(None, -1, 10_000, [(topic, [(0, with_names(batch(0, 2), b"h\xfc"))])])
+        leader = network.leader(place)
+        assert leader is not None
+
+        await lab.put(transport, Outgoing(topic, b"k", b"before", partition=0))
+        await network.ask(leader, odd)
+        await lab.put(transport, Outgoing(topic, b"k", b"behind", partition=0))
+        await network.aclose()
+
+        expected = [(b"before", []), (b"0", [("h?", b"1")]), (b"1", [("h?", b"1")]), (b"behind", [])]
+        member = await lab.member(transport, subscription(topic))
+        await member.wait_until(lambda: len(member.records) >= 4)
+        assert [(record.value, list(record.headers)) for record in member.records] == expected
+        read = await lab.read_all(transport, place)
+        assert [(record.value, list(record.headers)) for record in read] == expected
 
 
 async def test_the_stable_end_is_before_a_transaction_that_is_still_open(kafka: Kafka) -> None:

@@ -26,6 +26,7 @@ from orchestra.transport.kafka.failures import translated
 from orchestra.transport.kafka.fetched import Fetched
 from orchestra.transport.kafka.group_client import GroupListener, new_group_client, stop_group_client
 from orchestra.transport.kafka.network import Network
+from orchestra.transport.kafka.odd_names import OddNamesError, fetch_readable
 from orchestra.transport.kafka.places import EARLIEST, LATEST, committed_places, list_offsets
 from orchestra.transport.port import AssignmentListener, Committed, Partition, Record, Subscription
 
@@ -221,7 +222,17 @@ class KafkaConsumer:
                 await self._wait_for_more(remaining)
         except kafka_errors.KafkaError as error:
             await self._failed(error)
+        except OddNamesError as odd:
+            await self._mend(odd)
         return []
+
+    async def _mend(self, odd: OddNamesError) -> None:
+        try:
+            self._fetched.mend(odd, await fetch_readable(self._network, odd))
+        except TransportError as error:
+            self._fetched.mend(odd, None)
+            _log.warning("group %r: %s: trying again", self._subscription.group, error)
+            await asyncio.sleep(_BACKOFF_SECONDS)
 
     async def _wait_for_gate(self, timeout: float) -> None:
         if self._denied is not None:

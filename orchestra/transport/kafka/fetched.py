@@ -15,9 +15,13 @@ from typing import Any
 
 import aiokafka.errors as kafka_errors
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.record.legacy_records import LegacyRecordBatch
 
-from orchestra.transport.port import Record
+from orchestra.transport.kafka.odd_names import OddNamesError
+from orchestra.transport.port import Partition, Record
+
+_UNKNOWN = -1
+"""Kafka's own timestamp of a record that has none."""
 
 
 class Fetched:
@@ -33,6 +37,7 @@ class Fetched:
 
         Raises:
             KafkaError: nothing was taken. A partition's own failure is raised once; fetching then goes on.
+            OddNamesError: nothing was taken; raised until :meth:`mend` has been called.
         """
         self._coordinator.check_errors()
         self.show_life()
@@ -43,6 +48,10 @@ class Fetched:
         for place in list(ready):
             try:
                 found += self._of_partition(place, ready[place], most - len(found))
+            except OddNamesError:
+                if found:
+                    break
+                raise
             except Exception:
                 if found:  # raised again by the next call
                     break
@@ -73,6 +82,18 @@ class Fetched:
         """What was fetched of it is used up: the fetcher may ask for more."""
         del self._fetcher._records[place]
         self._fetcher._notify(self._fetcher._wait_consume_future)
+
+    def mend(self, odd: OddNamesError, batch: Any | None) -> None:
+        """Go on with the batch in a form that can be read; None: fetch it again.
+
+        Does nothing where the partition has gone, or somebody went elsewhere in it.
+        """
+        result = self._fetcher._records.get(odd.partition)
+        if isinstance(result, FetchResult) and isinstance(unpacked := result._partition_records, Unpacked):
+            if batch is None:
+                self._fetch_on(odd.partition)
+            else:
+                unpacked.go_on_with(batch)
 
     def show_life(self) -> None:
         """Tell the group's coordinator that somebody reads."""
@@ -109,6 +130,7 @@ class Unpacked:
 
         Raises:
             KafkaError: the next batch is damaged. What came before it has been taken.
+            OddNamesError: the next batch cannot be read as it is.
         """
         found = self._ready
         while len(found) < most and self._failure is None and self._batches.has_next():
@@ -123,6 +145,13 @@ class Unpacked:
         del found[most:]
         return found
 
+    def go_on_with(self, batch: Any) -> None:
+        """Here is the batch that could not be read, in a form that can be."""
+        if isinstance(self._failure, OddNamesError) and self._failure.base_offset == batch.base_offset:
+            self._failure = None
+            self._ready = unpack(batch, self._theirs._tp.topic, self._theirs._tp.partition, self._after)
+            self._after = batch.next_offset
+
     def _next_batch(self) -> list[Record]:
         batch = self._batches.next_batch()
         place = self._theirs._tp
@@ -131,7 +160,10 @@ class Unpacked:
         if (batch.is_transactional or batch.is_control_batch) and self._is_passed_over(batch):
             records = []
         else:
-            records = unpack(batch, place.topic, place.partition, self._after)
+            try:
+                records = unpack(batch, place.topic, place.partition, self._after)
+            except UnicodeDecodeError:
+                raise OddNamesError(Partition(*place), batch.base_offset) from None
         self._after = batch.next_offset
         return records
 
@@ -146,14 +178,19 @@ class Unpacked:
 
 
 def unpack(batch: Any, topic: str, partition: int, first: int) -> list[Record]:
-    """A batch's records from the offset ``first`` on: a broker gives the whole batch that holds the offset."""
-    if isinstance(batch, DefaultRecordBatch):
+    """A batch's records from the offset ``first`` on: a broker gives the whole batch that holds the offset.
+
+    Raises:
+        UnicodeDecodeError: aiokafka cannot read the name of a header.
+    """
+    if isinstance(batch, LegacyRecordBatch):  # written in a format of before Kafka 0.11
+        records = [
+            Record(topic, partition, r.offset, _UNKNOWN if r.timestamp is None else r.timestamp, r.key, r.value)
+            for r in batch
+        ]
+    else:
         by_broker = batch.timestamp_type == 1
         records = [Record(topic, partition, r.offset, r.timestamp, r.key, r.value, r.headers, by_broker) for r in batch]
-    else:  # written in a format of before Kafka 0.11
-        records = [
-            Record(topic, partition, r.offset, r.timestamp, r.key, r.value, (), r.timestamp_type == 1) for r in batch
-        ]
     if records and records[0].offset < first:
         return [record for record in records if record.offset >= first]
     return records

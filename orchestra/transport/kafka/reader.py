@@ -18,6 +18,7 @@ from orchestra.errors import ClosedError, OffsetLostError, TopicError, Transport
 from orchestra.transport.kafka.failures import NO_ERROR, UNKNOWN_TOPIC, failure, is_transient
 from orchestra.transport.kafka.fetched import unpack
 from orchestra.transport.kafka.network import Network
+from orchestra.transport.kafka.odd_names import readable
 from orchestra.transport.kafka.places import EARLIEST, list_offsets
 from orchestra.transport.port import Partition, Record
 
@@ -133,7 +134,10 @@ class KafkaReader:
             if not batch.validate_crc():
                 raise UnreachableError(f"{self._name}: damaged on the way: the checksum of a batch is wrong")
             if not batch.is_control_batch:
-                found += unpack(batch, topic, number, self._next)
+                try:
+                    found += unpack(batch, topic, number, self._next)
+                except UnicodeDecodeError:
+                    found += unpack(readable(data, batch.base_offset), topic, number, self._next)
             self._next = batch.next_offset
         return found
 

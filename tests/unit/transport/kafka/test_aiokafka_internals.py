@@ -20,6 +20,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.offset import OffsetRequest
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
+from aiokafka.record import default_records
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 
@@ -115,3 +116,12 @@ def test_consumer_tells_the_coordinator_that_it_lives_and_raises_its_errors() ->
     assert "self._coordinator.check_errors()" in source
     assert "with self._subscription.fetch_context():" in source
     assert "self._fetch_count" in inspect.getsource(SubscriptionState.fetcher_idle_time.fget)
+
+
+def test_odd_names_finds_the_batch_that_is_read_in_python() -> None:
+    """``transport/kafka/odd_names.py`` changes its buffer between taking it out of its compression and reading it."""
+    source = inspect.getsource(default_records._DefaultRecordBatchPy)
+
+    assert "def _maybe_uncompress(self)" in source
+    for name in ("self._buffer", "self._pos", "self._num_records"):
+        assert name in source

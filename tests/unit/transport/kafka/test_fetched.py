@@ -12,39 +12,23 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchError, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import CorruptRecordException, OffsetOutOfRangeError
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
-from aiokafka.record.util import calc_crc32c
 from aiokafka.structs import TopicPartition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestra.transport.kafka.fetched import Fetched, Unpacked, unpack
+from orchestra.transport.kafka.odd_names import OddNamesError, readable
 from orchestra.transport.port import Record
+from tests.unit.transport.kafka.stored_batches import APPEND_TIME, CONTROL, TRANSACTIONAL, batch, with_names
 
 P0, P1 = TopicPartition("t", 0), TopicPartition("t", 1)
 _ABORT, _COMMIT = 0, 1
-_TRANSACTIONAL, _CONTROL, _APPEND_TIME = 0x10, 0x20, 0x08
-
-
-def batch(
-    offset: int, count: int = 1, *, producer: int = -1, flags: int = 0, key: bytes = b"k", deltas: int | None = None
-) -> bytes:
-    """A batch as a broker has it: ``count`` records from ``offset`` on, and ``deltas`` offsets in all."""
-    builder = DefaultRecordBatchBuilder(2, 0, 0, producer, 0, 0, 1 << 20)
-    for i in range(count):
-        builder.append(i, 1000 + i, key, b"%d" % (offset + i), [("h", b"1")])
-    raw = bytearray(builder.build())
-    struct.pack_into(">q", raw, 0, offset)
-    struct.pack_into(">h", raw, 21, flags)
-    struct.pack_into(">i", raw, 23, (deltas or count) - 1)
-    struct.pack_into(">I", raw, 17, calc_crc32c(bytes(raw[21:])))
-    return bytes(raw)
 
 
 def marker(offset: int, kind: int, producer: int) -> bytes:
-    return batch(offset, producer=producer, flags=_TRANSACTIONAL | _CONTROL, key=struct.pack(">hh", 0, kind))
+    return batch(offset, producer=producer, flags=TRANSACTIONAL | CONTROL, key=struct.pack(">hh", 0, kind))
 
 
 def damaged(raw: bytes) -> bytes:
@@ -104,12 +88,12 @@ async def test_records_come_in_order_and_no_more_than_wanted(reading: Reading) -
 
 
 async def test_record_is_whole(reading: Reading) -> None:
-    reading.put(P0, batch(7, flags=_APPEND_TIME), at=7)
+    reading.put(P0, batch(7, flags=APPEND_TIME), at=7)
 
     (record,) = reading.fetched.take(10)
 
     assert (record.topic, record.partition, record.offset) == ("t", 0, 7)
-    assert (record.key, record.value, list(record.headers)) == (b"k", b"7", [("h", b"1")])
+    assert (record.key, record.value, list(record.headers)) == (b"k", b"7", [("hh", b"1")])
     assert (record.timestamp_ms, record.append_time) == (1000, True)
 
 
@@ -204,6 +188,48 @@ def test_records_of_the_old_format_are_read() -> None:
     assert not record.append_time
 
 
+# ---- names of headers that are no UTF-8
+
+
+async def test_batch_with_an_odd_name_is_asked_for_in_another_form_and_nothing_is_lost(reading: Reading) -> None:
+    odd = with_names(batch(2, 2), b"h\xfc")
+    reading.put(P0, batch(0, 2) + odd + batch(4, 1))
+
+    assert offsets(reading.fetched.take(10)) == [0, 1]
+    with pytest.raises(OddNamesError) as caught:
+        reading.fetched.take(10)
+    assert (caught.value.partition, caught.value.base_offset) == (P0, 2)
+    reading.fetched.mend(caught.value, readable(odd, 2))
+
+    records = reading.fetched.take(10)
+    assert offsets(records) == [2, 3, 4]
+    assert list(records[0].headers) == [("h?", b"1")]
+    assert reading.position(P0) == 5
+
+
+async def test_batch_that_cannot_be_had_in_another_form_is_fetched_again(reading: Reading) -> None:
+    reading.put(P0, with_names(batch(0, 2), b"h\xfc"))
+
+    with pytest.raises(OddNamesError) as caught:
+        reading.fetched.take(10)
+    reading.fetched.mend(caught.value, None)
+
+    assert reading.position(P0) == 0
+    assert P0 not in reading.fetcher._records
+
+
+async def test_what_comes_too_late_is_passed_over(reading: Reading) -> None:
+    odd = with_names(batch(0, 2), b"h\xfc")
+    reading.put(P0, odd)
+    with pytest.raises(OddNamesError) as caught:
+        reading.fetched.take(10)
+    reading.put(P0, batch(7, 1), at=7)
+
+    reading.fetched.mend(caught.value, readable(odd, 0))
+
+    assert offsets(reading.fetched.take(10)) == [7]
+
+
 # ---- aiokafka's own opinion
 
 
@@ -219,7 +245,7 @@ def logs(draw: st.DrawFn) -> tuple[bytes, list[tuple[int, int]]]:
             if producer >= 0:
                 running.setdefault(producer, offset)
             gap = draw(st.integers(0, 2))
-            flags = 0 if producer < 0 else _TRANSACTIONAL
+            flags = 0 if producer < 0 else TRANSACTIONAL
             raw += batch(offset, count, producer=producer, flags=flags, deltas=count + gap)
             offset += count + gap
         else:
