@@ -32,13 +32,18 @@ async def fill(servers: str, topic: str, records: Iterable[Made]) -> Filled:
     """A new topic with these records. Batches are as large as a producer's are by default (16 kB)."""
     await create_topics(servers, [topic], PARTITIONS)
     async with producer(servers) as out:
-        filler = _Filler(out, topic)
-        count = 0
-        for key, headers, value in records:
-            await filler.add(key, headers, value)
-            count += 1
-        await filler.flush()
-    return Filled(topic, count)
+        return Filled(topic, await put(out, topic, records))
+
+
+async def put(out: AIOKafkaProducer, topic: str, records: Iterable[Made]) -> int:
+    """Publish these records in batches, and say how many there were."""
+    filler = _Filler(out, topic)
+    count = 0
+    for key, headers, value in records:
+        await filler.add(key, headers, value)
+        count += 1
+    await filler.flush()
+    return count
 
 
 class _Filler:

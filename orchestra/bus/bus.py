@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Generator, Iterable, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from orchestra.bus.asking import Asking, AskStatistics
@@ -62,8 +62,7 @@ class Bus:
             name, self._stamp, publisher, transport, settings, clock=clock, jitter=jitter, most=most_asks
         )
         self._is_open = True
-        self._calls = 0
-        self._idle = asyncio.Event()
+        self._calls = _Calls()
 
     def __repr__(self) -> str:
         return f"Bus({self.name!r})"
@@ -121,8 +120,13 @@ class Bus:
         with self._call():
             if len(events) == 1 and isinstance(events[0], Message):
                 _only_for_sdk(topic, key)
-                event_id = self._ids.one() if id is None else id
-                await self._one(self._record(events[0], event_id, source, correlation), event_id)
+                if id is None and source is None and correlation_id is None:
+                    event_id = self._ids.one()
+                    record = self._plain(events[0], event_id)
+                else:
+                    event_id = self._ids.one() if id is None else id
+                    record = self._record(events[0], event_id, source, correlation)
+                await self._one(record, event_id)
             elif len(events) == 1 and is_sdk_event(events[0]):
                 if topic is None:
                     raise DefinitionError("bus.publish(CloudEvent): nobody knows where it goes; give topic='...'")
@@ -133,6 +137,12 @@ class Bus:
                 if id is not None or source is not None:
                     raise DefinitionError("bus.publish(): id and source are for one event; publish them one by one")
                 await self._many(events, correlation)
+
+    def _plain(self, event: Message, event_id: str) -> Outgoing:
+        """An event of which nothing is said but itself: nearly all are."""
+        for record in self._stamp.records((event,), (event_id,), self._clock.now(), {}, 1):
+            return record
+        return self._record(event, event_id, None, {})  # it says why it cannot be one
 
     def _record(self, event: Message, event_id: str, source: str | None, extensions: dict[str, Value]) -> Outgoing:
         now = self._clock.now()
@@ -223,33 +233,46 @@ class Bus:
 
     # ---- life
 
-    @contextmanager
-    def _call(self) -> Generator[None]:
+    def _call(self) -> _Calls:
         """Something that the end of the bus waits for."""
         if not self._is_open:
             raise ClosedError(f"{self}: it is closed; use it inside `async with orchestra.connect()`")
-        self._calls += 1
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
+        return self._calls
 
     async def aclose(self) -> None:
         """Take no more calls, wait for those under way (at most the drain timeout), and close. Idempotent."""
         self._is_open = False
         try:
-            if self._calls:
-                self._idle.clear()
-                try:
-                    async with asyncio.timeout(self._settings.drain_timeout):
-                        await self._idle.wait()
-                except TimeoutError:
-                    pass
+            try:
+                async with asyncio.timeout(self._settings.drain_timeout):
+                    await self._calls.wait_none()
+            except TimeoutError:
+                pass
         finally:
             await self._asking.aclose()
             await self._publisher.aclose()
+
+
+class _Calls:
+    """How many calls are under way? Entered once for each."""
+
+    __slots__ = ("_count", "_ended")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._ended = asyncio.Event()
+
+    def __enter__(self) -> None:
+        self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        self._ended.set()
+
+    async def wait_none(self) -> None:
+        while self._count:
+            self._ended.clear()
+            await self._ended.wait()
 
 
 def _only_for_sdk(topic: str | None, key: str | None) -> None:

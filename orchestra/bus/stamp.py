@@ -80,7 +80,7 @@ class Stamp:
             EncodeError: an extension cannot be put on the wire.
         """
         time_header: Header = ("ce_time", format_time(time).encode())
-        extra = self._headers(self.source, "x", extensions)[4:]
+        extra = self._headers(self.source, "x", extensions)[4:] if extensions else []
         made: list[Outgoing] = []
         form: _Form | None = None
         try:

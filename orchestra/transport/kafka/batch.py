@@ -67,11 +67,11 @@ def take_batch(
             dropped(waiting.popleft())
             continue
         written = part.write(builder, count)
-        if waiting[0].is_over:  # it cannot be encoded
-            dropped(waiting.popleft())
-        elif written == part.count:
+        if written and written == part.count:
             taken.append(waiting.popleft())
-        else:
+        elif waiting[0].is_over:  # it cannot be encoded
+            dropped(waiting.popleft())
+        else:  # it does not fit
             if written:
                 taken.append(cast("W", part.cut(written)))
             count += written

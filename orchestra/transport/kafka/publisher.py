@@ -120,7 +120,7 @@ class KafkaPublisher:
     # ---- taking records
 
     async def send(self, record: Outgoing) -> asyncio.Future[Position]:
-        if self._state != "open" or self._is_full():
+        if self._state != "open" or self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES:
             await self._wait_for_room()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Position] = loop.create_future()
@@ -135,7 +135,8 @@ class KafkaPublisher:
                     return future
                 self._check_open()  # it may have been closed meanwhile
             number = self._choose(record.key, count)
-        self._put(self._lane(record.topic, number), Waiting(record, future, loop.time() + self._timeout, _size(record)))
+        size = len(record.key or b"") + len(record.value or b"") + 64 * (1 + len(record.headers))
+        self._put(self._lane(record.topic, number), Waiting(record, future, loop.time() + self._timeout, size))
         return future
 
     async def send_many(self, records: Sequence[Outgoing]) -> Tally:
@@ -427,10 +428,6 @@ class KafkaPublisher:
             self._room.set()
             if not self._pending:
                 self._idle.set()
-
-
-def _size(record: Outgoing) -> int:
-    return len(record.key or b"") + len(record.value or b"") + 64 * (1 + len(record.headers))
 
 
 def _late(lane: Lane, part: Part, why: str) -> TransportError:
