@@ -180,6 +180,20 @@ class GroupConformance:
 
         assert Counter(one.values + two.values) == Counter(numbers(25) * 4 + [b"last"] * 4)
 
+    async def test_partitions_of_one_number_stay_together_where_that_is_asked_for(self, lab: Lab) -> None:
+        first, second = await lab.process(), await lab.process()
+        topics = [await lab.topic(first, 4), await lab.topic(first, 4)]
+        group = Subscription(f"group.{new_id()}", topics, together=topics)
+        one = await lab.member(first, group)
+        await one.wait_assigned(8)
+
+        two = await lab.member(second, group)
+        await asyncio.gather(one.wait_assigned(4), two.wait_assigned(4))
+
+        for member in (one, two):
+            owned = member.consumer.assignment()
+            assert len({frozenset(p.number for p in owned if p.topic == topic) for topic in topics}) == 1
+
     async def test_closing_revokes_and_leaves_the_group_at_once(self, lab: Lab) -> None:
         first, second = await lab.process(), await lab.process()
         topic = await lab.topic(first, 2)

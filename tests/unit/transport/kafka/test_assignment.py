@@ -105,3 +105,19 @@ def test_topic_without_metadata_has_no_partitions() -> None:
     shared = member.assign(Cluster(), {"a": member.metadata({"missing"})})
 
     assert shared["a"].assignment == []
+
+
+def test_the_members_say_which_topics_belong_together() -> None:
+    class Two:
+        def partitions_for_topic(self, topic: str) -> set[int] | None:
+            return {0, 1, 2, 3}
+
+    a, b = SharingAssignor({"t", "r"}), SharingAssignor()
+    metadata = {"a": a.metadata({"t", "r"}), "b": b.metadata({"t", "r"})}
+
+    shared = b.assign(Two(), metadata)
+
+    for each in shared.values():
+        owned = dict(each.assignment)
+        assert owned["t"] == owned["r"]
+        assert len(owned["t"]) == 2
