@@ -21,7 +21,8 @@ _STEP: Final = 256
 """So many events are encoded at a time, then other tasks get their turn: about a millisecond."""
 _SLICE: Final = 2048
 _SLICE_BYTES: Final = 2 << 20
-_MOST_UNDER_WAY: Final = 6
+_MOST_UNDER_WAY: Final = 4
+"""Slices: less than a publisher holds, so that others can publish meanwhile."""
 _LINGER_SECONDS: Final = 0.02
 """So long an event of an asynchronous source may wait for others."""
 

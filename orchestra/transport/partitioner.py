@@ -62,8 +62,6 @@ def _hash_many(keys: Sequence[bytes]) -> list[int]:
     words = (length + 3) >> 2
     padding = bytes(-tail & 3)
     columns = array("I", padding.join(keys) + padding)
-    if count & 1:
-        columns.extend([0] * words)
     half = (count + 1) >> 1
     low, ones = _every_second(half)
     even = odd = ones * (_SEED ^ length)

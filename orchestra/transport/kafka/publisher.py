@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import defaultdict
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -31,6 +31,7 @@ from orchestra.transport.kafka.failures import (
 from orchestra.transport.kafka.identity import take_identity
 from orchestra.transport.kafka.lane import Lane, Part
 from orchestra.transport.kafka.network import Network
+from orchestra.transport.kafka.topic_lookup import TopicLookup
 from orchestra.transport.kafka.waiting import Parcel, Waiting
 from orchestra.transport.partitioner import murmur2, partitions_for
 from orchestra.transport.port import Identity, Outgoing, Partition, Position
@@ -40,7 +41,6 @@ _SWEEP_SECONDS: Final = 0.1
 _REQUEST_BYTES: Final = 16 << 20
 _MOST_PENDING: Final = 20_000
 _MOST_PENDING_BYTES: Final = 64 << 20
-_MISSING_SECONDS: Final = 1.0
 _REFRESH_SECONDS: Final = 300.0
 """How old may be what we know of topics: partitions may have been added."""
 
@@ -67,9 +67,7 @@ class KafkaPublisher:
         self._identity: Identity | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._chores: dict[str, asyncio.Task[None]] = {}
-        self._missing: dict[str, float] = {}
-        """Topic -> since when brokers say that it does not exist."""
-        self._asking = asyncio.Lock()
+        self._topics = TopicLookup(network)
         self._refreshed = 0.0
         self._round_robin = 0
         self._pending = 0
@@ -96,6 +94,8 @@ class KafkaPublisher:
                 self._idle.clear()
                 await asyncio.wait([asyncio.create_task(self._idle.wait())], timeout=self._network.timeout)
             self._abandon()
+            self._state = "ended"
+            await self._topics.aclose()
             for task in (tasks := [*self._tasks, *self._chores.values()]):
                 task.cancel()
             if tasks:
@@ -104,7 +104,7 @@ class KafkaPublisher:
 
     @property
     def is_closed(self) -> bool:
-        return self._state == "closed"
+        return self._state in ("closed", "ended")
 
     def _check_open(self) -> None:
         if self._state != "open":
@@ -120,45 +120,54 @@ class KafkaPublisher:
     # ---- taking records
 
     async def send(self, record: Outgoing) -> asyncio.Future[Position]:
-        if self._state != "open" or self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES:
-            await self._wait_for_room()
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Position] = loop.create_future()
-        number = record.partition
-        if number is None:
-            count = self._network.partitions(record.topic)
-            if count == 0:
-                try:
-                    count = await self._count(record.topic)
-                except TransportError as error:
-                    fail(future, error)
-                    return future
-                self._check_open()  # it may have been closed meanwhile
-            number = self._choose(record.key, count)
+        deadline = loop.time() + self._timeout
+        try:
+            if self._state != "open" or self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES:
+                await self._wait_for_room(deadline)
+            number = record.partition
+            if number is None:
+                count = self._network.partitions(record.topic) or await self._topics.count(record.topic, deadline)
+                number = self._choose(record.key, count)
+        except ClosedError:
+            raise
+        except TransportError as error:
+            fail(future, error)
+            return future
         size = len(record.key or b"") + len(record.value or b"") + 64 * (1 + len(record.headers))
-        self._put(self._lane(record.topic, number), Waiting(record, future, loop.time() + self._timeout, size))
+        self._put(self._lane(record.topic, number), Waiting(record, future, deadline, size))
         return future
 
     async def send_many(self, records: Sequence[Outgoing]) -> Tally:
-        if self._state != "open" or self._is_full():
-            await self._wait_for_room()
         tally = Tally(len(records))
+        deadline = asyncio.get_running_loop().time() + self._timeout
         by_topic: defaultdict[str, list[int]] = defaultdict(list)
         for place, topic in enumerate([record.topic for record in records]):
             by_topic[topic].append(place)
         for topic, places in by_topic.items():
             try:
-                count = self._network.partitions(topic) or await self._count(topic)
+                if self._state != "open" or self._is_full():
+                    await self._wait_for_room(deadline)
+                count = self._network.partitions(topic) or await self._topics.count(topic, deadline)
+            except ClosedError:
+                raise
             except TransportError as error:
                 tally.failed(places, error)
             else:
-                self._check_open()
-                self._share_out(topic, count, records, places, tally)
+                self._share_out(topic, count, records, places, tally, deadline)
         return tally
 
-    def _share_out(self, topic: str, count: int, records: Sequence[Outgoing], places: list[int], tally: Tally) -> None:
+    def _share_out(
+        self,
+        topic: str,
+        count: int,
+        records: Sequence[Outgoing],
+        places: list[int],
+        tally: Tally,
+        deadline: float,
+    ) -> None:
         """A parcel for each partition, of the records at these places."""
-        deadline = asyncio.get_running_loop().time() + self._timeout
         keys: list[bytes] = []
         for place in places:
             record = records[place]
@@ -179,11 +188,16 @@ class KafkaPublisher:
     def _is_full(self) -> bool:
         return self._pending >= _MOST_PENDING or self._bytes >= _MOST_PENDING_BYTES
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, deadline: float) -> None:
+        """Raises ClosedError, UnreachableError."""
         self._check_open()
-        while self._state == "open" and self._is_full():
-            self._room.clear()
-            await self._room.wait()
+        try:
+            async with asyncio.timeout_at(deadline):
+                while self._state == "open" and self._is_full():
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            raise UnreachableError(f"not sent: {self._pending} records wait already") from None
         self._check_open()
 
     def _put(self, lane: Lane, part: Part) -> None:
@@ -215,20 +229,6 @@ class KafkaPublisher:
         self._round_robin += 1
         return self._round_robin % count
 
-    async def _count(self, topic: str) -> int:
-        async with self._asking:  # many may ask for the same topic at once
-            if not self._network.partitions(topic):
-                since = self._missing.get(topic, -math.inf)
-                if asyncio.get_running_loop().time() - since < _MISSING_SECONDS:
-                    raise TopicError(f"topic {topic!r} does not exist")
-                try:
-                    await self._network.require([topic])
-                except TopicError:
-                    self._missing[topic] = asyncio.get_running_loop().time()
-                    raise
-                self._missing.pop(topic, None)
-            return self._network.partitions(topic)
-
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         futures: list[asyncio.Future[Position]] = []
         try:
@@ -243,13 +243,15 @@ class KafkaPublisher:
     # ---- sending
 
     def _schedule(self) -> None:
-        if not self._is_scheduled:
+        if not self._is_scheduled and self._state != "ended":
             self._is_scheduled = True
             asyncio.get_running_loop().call_soon(self._dispatch)
 
     def _dispatch(self) -> None:
         """Give each idle broker one request with a batch of each ready lane that it leads."""
         self._is_scheduled = False
+        if self._state == "ended":
+            return
         loop = asyncio.get_running_loop()
         now, wake = loop.time(), math.inf
         requests: dict[int, list[Lane]] = {}
@@ -345,14 +347,13 @@ class KafkaPublisher:
 
     # ---- chores: what several lanes may lack at once
 
-    def _chore(self, name: str, work: Any) -> None:
+    def _chore(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         if name not in self._chores and self._network.is_open:
-            task = asyncio.create_task(self._do_chore(name, work()))
-            self._chores[name] = task
+            self._chores[name] = asyncio.create_task(self._do_chore(name, work))
 
-    async def _do_chore(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    async def _do_chore(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
-            await work
+            await work()
         except (kafka_errors.KafkaError, OSError, TransportError):
             await asyncio.sleep(_BACKOFF_SECONDS)  # records expire meanwhile, if it goes on like this
         finally:
@@ -375,11 +376,10 @@ class KafkaPublisher:
                 raise
             self._refuse(lanes, error)
             return
-        now = asyncio.get_running_loop().time()
         for topic in topics & set(found):
-            self._missing.pop(topic, None)
+            self._topics.found(topic)
         for topic in topics - set(found):
-            if now - self._missing.setdefault(topic, now) > _MISSING_SECONDS:
+            if self._topics.not_found(topic):
                 lost = [lane for lane in lanes if lane.partition.topic == topic]
                 self._refuse(lost, TopicError(f"topic {topic!r} does not exist"))
         for lane in lanes:

@@ -132,11 +132,12 @@ async def test_answers_from_before_the_first_ask_are_not_read() -> None:
     rig.cluster.create(TopicSpec("bus.replies", 1))
     async with rig.bus() as bus, answered_by(rig, lambda command: rig.answer(command, Reserved(count=5))):
         await ask(bus, effect_id="same")
+    rig.put(rig.events("stock.commands")[0], [], b"no event")
     async with rig.bus() as bus:
         with pytest.raises(AskTimeoutError):
             await ask(bus, effect_id="same")
 
-        assert bus.statistics().late == 0
+        assert (bus.statistics().late, bus.statistics().unreadable) == (0, 0)
 
 
 async def test_command_without_an_answer_is_unknown_and_can_be_asked_again() -> None:
@@ -291,6 +292,31 @@ async def test_answers_are_read_again_after_brokers_were_away() -> None:
         rig.cluster.go_down()
         await asyncio.sleep(60)
         rig.cluster.come_back()
+
+        assert await ask(bus) == Reserved(count=5)
+
+
+async def test_ask_that_gives_up_while_the_reply_topic_is_opened_disturbs_no_other() -> None:
+    rig = BusRig()
+    async with rig.bus() as bus, answered_by(rig, lambda command: rig.answer(command, Reserved(count=5))):
+        rig.cluster.go_down()
+        patient = asyncio.create_task(ask(bus, timeout="60s"))
+        with pytest.raises(AskTimeoutError, match="not sent within 1 s"):
+            await ask(bus, timeout="1s")
+        rig.cluster.come_back()
+
+        assert await patient == Reserved(count=5)
+
+
+async def test_answers_are_read_from_a_reply_topic_that_was_made_anew() -> None:
+    rig = BusRig()
+    rig.cluster.create(TopicSpec("bus.replies", 1))
+    async with rig.bus() as bus, answered_by(rig, lambda command: rig.answer(command, Reserved(count=5))):
+        for _ in range(3):
+            await ask(bus)
+        rig.cluster.delete("bus.replies")
+        rig.cluster.create(TopicSpec("bus.replies", 1))
+        await asyncio.sleep(10)
 
         assert await ask(bus) == Reserved(count=5)
 

@@ -261,6 +261,19 @@ async def test_no_more_is_taken_than_can_leave() -> None:
     assert taken < 20_000
 
 
+async def test_publication_that_is_stuck_leaves_room_for_others() -> None:
+    rig = BusRig(delivery_timeout=10.0)
+    rig.cluster.rules.append(lambda w: Fate(acknowledged=False) if w.partition.topic == "shop.orders" else None)
+    async with rig.bus() as bus:
+        stuck = asyncio.create_task(bus.publish(placed(30_000)))
+        await asyncio.sleep(1)
+        async with asyncio.timeout(1):
+            await bus.publish(Noted(text="x"))
+
+        with pytest.raises(PublishError):
+            await stuck
+
+
 async def test_of_many_the_error_names_what_is_stored_what_is_not_and_what_nobody_knows() -> None:
     rig = BusRig(delivery_timeout=10.0)
     events = placed(6, keys=1)

@@ -72,6 +72,22 @@ async def test_records_put_back_come_first_and_one_by_one() -> None:
     assert loaded == [[b"1"], [b"2"], [b"3"]]
 
 
+async def test_what_the_broker_did_not_store_counts_as_not_sent_until_it_leaves_again() -> None:
+    part = waiting(b"1")
+    lane = lane_with(part)
+    load(lane)
+    lane.depart()
+    assert (part.is_sent, lane.attempts) == (True, 1)
+
+    lane.put_back(singly=False)
+    assert not part.is_sent
+
+    load(lane)
+    lane.depart()
+    lane.came_back()
+    assert (part.is_sent, lane.attempts) == (False, 0)
+
+
 async def test_burnt_identity_is_remembered_and_the_sequence_begins_anew() -> None:
     lane = lane_with(waiting(b"1"))
     load(lane)
