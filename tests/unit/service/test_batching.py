@@ -135,6 +135,27 @@ async def test_event_that_failed_for_now_is_tried_again_alone_before_the_next_ba
     assert rig.letters() == []
 
 
+async def test_event_that_waits_for_its_next_try_is_not_committed_and_comes_again_after_a_crash() -> None:
+    rig, batches = Rig(partitions=1), Batches(retry=Retry(attempts=3, first="1h", cap="1h"))
+
+    async def fail_second(events: list[Placed], ctx: BatchContext) -> None:
+        if len(batches.seen) == 1:
+            ctx.fail(1, TransientError("not yet"))
+
+    batches.do = fail_second
+    process = rig.process(batches.service)
+    await process.start()
+    await rig.send(*orders(1, 2, 3))
+    await until(lambda: process.runtime.statistics().handled == 2)
+    await asyncio.sleep(10)
+    await process.crash()
+    async with rig.running(batches.service) as process:
+        await handled(rig, process, 1)
+
+    assert batches.seen == [["1", "2", "3"], ["2"]]
+    assert rig.lag("shop.orders") == 0
+
+
 async def test_batch_that_raises_is_tried_again_as_a_whole_as_its_policy_says() -> None:
     rig, batches = Rig(partitions=1), Batches(retry=Retry(attempts=3, first="1s"))
 
@@ -242,6 +263,49 @@ async def test_batch_whose_handler_ignores_its_cancellation_is_divided_and_the_s
     assert batches.seen == [["1", "2", "3"], ["1"], ["2"], ["3"], ["4"]]
     assert [letter["reason"] for letter in rig.letters()] == ["TIMEOUT"]
     assert rig.lag("shop.orders") == 0
+
+
+async def test_handler_that_was_given_up_with_its_batch_and_ends_later_disturbs_nothing() -> None:
+    rig, batches = Rig(partitions=1), Batches(retry=Retry(attempts=1), timeout="1s")
+    release = asyncio.Event()
+
+    async def stubborn(events: list[Placed], ctx: BatchContext) -> None:
+        if len(events) == 1:
+            release.set()
+            await asyncio.sleep(0.5)
+        while not release.is_set():
+            try:
+                await release.wait()
+            except asyncio.CancelledError:
+                continue
+
+    batches.do = stubborn
+    async with rig.running(batches.service, grace=2.0) as process:
+        await rig.send(*orders(1, 2, 3))
+        await handled(rig, process, 3)
+
+    assert batches.seen == [["1", "2", "3"], ["1"], ["2"], ["3"]]
+    assert rig.letters() == []
+    assert rig.lag("shop.orders") == 0
+
+
+async def test_batch_waits_unbegun_while_what_it_needs_is_down() -> None:
+    rig, service = Rig(partitions=4), Service("stock")
+    calls: list[float] = []
+
+    @service.on(Placed, batch=Batch(size=5, within="1s"))
+    async def store(events: list[Placed]) -> None:
+        calls.append(asyncio.get_running_loop().time())
+        if calls[-1] < 60:
+            raise ConnectionError("down")
+
+    async with rig.running(service) as process:
+        await rig.send(*orders(*range(200)))
+        await until(lambda: process.runtime.statistics().handled == 200, timeout=600)
+
+    assert len([call for call in calls if call < 60]) < 40  # probes, not four partitions each for itself
+    assert process.runtime.statistics().retries == 0
+    assert rig.letters() == []
 
 
 # ---- what is in a batch

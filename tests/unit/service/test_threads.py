@@ -21,6 +21,7 @@ from orchestra.retry import Retry
 from orchestra.service.batch import Batch
 from orchestra.service.batch_context import BatchContext
 from orchestra.service.context import Context
+from orchestra.service.middleware import Call
 from orchestra.service.service import Service
 from orchestra.service.threads import Threads
 from tests.unit.service.rig import Placed, Reserve, Reserved, Rig, SoldOut, Watched, until
@@ -303,6 +304,32 @@ async def test_stop_lets_a_running_function_end_and_begins_none_that_waits(stop:
 
     assert len(seen) == 1
     assert rig.lag("shop.orders") == 4
+
+
+async def test_stop_waits_for_what_goes_on_around_a_plain_function() -> None:
+    service, rig = Service("stock"), Rig()
+    ended: list[str] = []
+    begun = asyncio.Event()
+
+    @service.middleware
+    async def slow(call: Call, event: Any, ctx: Context) -> Any:
+        returned = await call(event, ctx)
+        begun.set()
+        await asyncio.sleep(0.5)
+        ended.append(event.order_id)
+        return returned
+
+    @service.on(Placed)
+    def placed(event: Placed) -> None: ...
+
+    process = rig.process(service)
+    await process.start()
+    await rig.send(Placed(order_id="1"))
+    await begun.wait()
+    await process.stop()
+
+    assert ended == ["1"]
+    assert rig.lag("shop.orders") == 0
 
 
 async def test_plain_function_cannot_enter_an_effect() -> None:
