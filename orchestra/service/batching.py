@@ -146,6 +146,8 @@ class Batches:
 
     async def _try_whole(self, lane: BatchLane, whole: Whole, worker: Worker) -> None:
         tries = whole.tries
+        if tries.due > asyncio.get_running_loop().time() and not tries.is_gated:
+            return
         if not (self._circuits.are_closed or self._circuits.enter(tries, lane)):
             return
         try:
@@ -253,6 +255,7 @@ class Batches:
 
     def _complete(self, lane: BatchLane, done: Sequence[Held]) -> None:
         lane.forget(done)
+        lane.is_pressed = False
         for held in done:
             held.handlings.left -= 1
             is_done = not held.handlings.left

@@ -492,3 +492,42 @@ async def test_batch_is_redelivered_whole_when_its_process_dies_in_the_handler()
 
     assert batches.seen == [["1", "2", "3"]] * 2
     assert rig.lag("shop.orders") == 0
+
+
+async def test_record_that_kills_its_process_is_found_among_batches_and_nothing_else_is_blamed() -> None:
+    rig = Rig(partitions=2)
+    handled_: set[str] = set()
+    died = asyncio.Event()
+
+    def service() -> Service:
+        stock = Service("stock")
+
+        @stock.on(Placed, batch=Batch(size=20, within="100ms"))
+        async def store(events: list[Placed]) -> None:
+            if any(event.order_id == "41" for event in events):
+                died.set()
+                await asyncio.Event().wait()
+            handled_.update(event.order_id for event in events)
+
+        return stock
+
+    for start in range(12):
+        died.clear()
+        process = rig.process(service())
+        await process.start()
+        if not start:
+            await rig.send(*orders(*range(100)))
+        ends = asyncio.create_task(until(lambda: rig.lag("shop.orders") == 0, timeout=600))
+        dies = asyncio.create_task(died.wait())
+        await asyncio.wait({ends, dies}, return_when=asyncio.FIRST_COMPLETED)
+        dies.cancel()
+        if ends.done():
+            await process.stop()
+            break
+        ends.cancel()
+        await process.crash()
+
+    assert [letter["reason"] for letter in rig.letters()] == ["CRASH_LOOP"]
+    assert [record.key for record in rig.records("stock.dead-letters")] == [b"41"]
+    assert handled_ == {str(number) for number in range(100)} - {"41"}
+    assert start <= 8
