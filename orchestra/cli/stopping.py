@@ -42,7 +42,7 @@ def obey_parent(stop: Callable[[], None], inquiry: Inquiry, settings: Settings) 
         stop()
 
     ParentLink(
-        on_drain=lambda: drain("the parent asks for it, or is gone"),
+        on_drain=drain,
         on_end=end,
         health=inquiry.report,
         last_words=settings.end_timeout,

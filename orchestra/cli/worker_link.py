@@ -91,7 +91,7 @@ class ParentLink:
     """The parent as a worker sees it. A thread listens, so that it hears also while the event loop is blocked.
 
     Args:
-        on_drain, on_end: called in the loop.
+        on_drain, on_end: called in the loop; the first with why.
         health: called in the thread, with whether brokers are to be asked; may block for :data:`WORKER_SECONDS`.
         last_words: seconds from the parent's death until this process ends, drained or not.
     """
@@ -99,7 +99,7 @@ class ParentLink:
     def __init__(
         self,
         *,
-        on_drain: Callable[[], None],
+        on_drain: Callable[[str], None],
         on_end: Callable[[], None],
         health: Callable[[bool], dict[str, Any]],
         last_words: float,
@@ -118,7 +118,7 @@ class ParentLink:
         with suppress(OSError), self._socket.makefile("rb") as lines:
             for line in lines:
                 self._obey(line.strip())
-        self._call(self._on_drain)  # the parent is gone
+        self._call(lambda: self._on_drain("the parent process is gone"))
         threading.Event().wait(self._last_words)
         os._exit(1)
 
@@ -126,7 +126,7 @@ class ParentLink:
         if word in (b"health", b"lag"):
             self._socket.sendall(json.dumps(self._health(word == b"lag")).encode() + b"\n")
         elif word == b"drain":
-            self._call(self._on_drain)
+            self._call(lambda: self._on_drain("asked to end"))
         elif word == b"end":
             self._call(self._on_end)
 

@@ -45,6 +45,7 @@ def limits_of(settings: Settings) -> Limits:
         rejoin=settings.stall_timeout + settings.rebalance_timeout + settings.session_timeout,
         absence=max(20.0, 2 * settings.request_timeout),
         brokers=settings.broker_timeout,
+        rebalance=settings.rebalance_timeout,
     )
 
 
