@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from contextlib import nullcontext
 
@@ -34,6 +35,15 @@ async def serve(app: App, settings: Settings, *, is_worker: bool = False) -> Non
                 obey_parent(supervisor.stop, inquiry, settings)
             else:
                 stop_on_signals(supervisor.stop)
+            spare_the_collector()
             with nullcontext() if is_worker else health_endpoints(settings, inquiry.source):
                 await supervisor.run()
     log.info("stopped")
+
+
+def spare_the_collector() -> None:
+    """Let the garbage collector look at new objects alone, and less often: a record makes some twenty, and nearly all
+    are gone with it. With Python's own thresholds it took 7 % of a record's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)

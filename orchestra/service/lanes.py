@@ -329,17 +329,26 @@ class Lanes:
                 self._is_calling = False
 
     def _finish(self, worker: Worker, lane: Lane, record: Record, waiting: Waiting | None) -> None:
-        """The handling has ended: the record is done, or waits."""
+        """The handling has ended: the record is done, or waits. Written out, for it is done for every record."""
         if worker.is_lost:
             return
-        self._leave(worker, lane.share)
+        share = lane.share
+        worker.lane = None
+        share.busy -= 1
+        if share.is_draining and not share.busy:
+            share.drained.set()
         if waiting is not None:
             self._park(lane, waiting)
             return
-        share, records = lane.share, lane.records
+        records = lane.records
         records.popleft()
         share.finished += 1
-        self._release(share, record)
+        share.queued -= 1
+        self.queued -= 1
+        if record.value is not None:
+            self.queued_bytes -= len(record.value)
+        if self._room is not None:
+            self._note_room()
         share.tracker.done(record.offset)
         if share.detour is not None:
             share.detour.done(record.topic, record.offset)
@@ -379,10 +388,13 @@ class Lanes:
         self.queued -= 1
         if record.value is not None:
             self.queued_bytes -= len(record.value)
-        if self._room is not None and not self._room.done():
-            records, size = self._room_below
-            if self.queued < records and self.queued_bytes < size:
-                self._room.set_result(None)
+        if self._room is not None:
+            self._note_room()
+
+    def _note_room(self) -> None:
+        records, size = self._room_below
+        if self._room is not None and not self._room.done() and self.queued < records and self.queued_bytes < size:
+            self._room.set_result(None)
 
     # ---- lanes that wait
 

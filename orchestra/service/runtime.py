@@ -39,6 +39,8 @@ _log = logging.getLogger(__name__)
 _FETCH_SECONDS = 0.2
 """The longest that a stop waits for the fetch under way."""
 _BUFFER_BYTES = 32 << 20
+_LEAST_BUFFER = 1024
+"""Records queued at most, where few handlers run at once: a round of fetching costs as much as handling ten."""
 
 
 class ServiceRuntime:
@@ -85,7 +87,7 @@ class ServiceRuntime:
         self._is_started = False
         self._is_closed = False
         # A queue of a few rounds keeps the workers busy while the next fetch is under way.
-        self._buffer = max(16, 4 * service.max_in_flight)
+        self._buffer = max(_LEAST_BUFFER, 4 * service.max_in_flight)
         self._assignment = Assignment(self._leave, self._announce, high_water=self._buffer // 4, ahead=self._buffer)
         self._publisher = transport.publisher()
         self._background = BackgroundTasks(self._surroundings())

@@ -271,13 +271,13 @@ async def test_brokers_that_are_away_for_minutes_stop_nothing_for_good() -> None
 async def test_full_partition_is_paused_and_goes_on_at_half() -> None:
     rig, work = Rig(partitions=1), Work(max_in_flight=16)
     async with rig.running(work.service) as process:
-        await rig.send(*orders(300, note="10"))
-        await asyncio.sleep(5)
+        await rig.send(*orders(3000, note="1"))
+        await asyncio.sleep(0.9)
         statistics = process.runtime.statistics()
         assert statistics.paused == 1
         assert len(work.begun) == 16
-        assert statistics.queued <= 64
-        await until(lambda: len(work.ended) == 300, timeout=1000)
+        assert statistics.queued <= 1024
+        await until(lambda: len(work.ended) == 3000, timeout=1000)
         assert process.runtime.statistics().paused == 0
 
 
