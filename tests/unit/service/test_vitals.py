@@ -131,7 +131,7 @@ async def test_a_partition_with_too_much_queued_is_paused_as_full() -> None:
         await asyncio.sleep(60)
 
     async with looked_at(rig, service) as looked:
-        await rig.send(*(Placed(order_id=f"o{i}") for i in range(200)))
+        await rig.send(*(Placed(order_id=f"o{i}") for i in range(1500)))
         await asyncio.sleep(20)
         state, why = await looked.row()
 
