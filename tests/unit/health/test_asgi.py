@@ -7,6 +7,8 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
 
 from orchestra.health.asgi import Report, health_app, merged, report_of
 from orchestra.health.judge import Health, Lag, Verdict
@@ -105,6 +107,17 @@ async def test_a_head_request_has_no_body() -> None:
 async def test_it_can_be_mounted_below_any_path() -> None:
     assert (await Caller(WELL).ask("/health/live", root_path="/health"))[0] == 200
     assert (await Caller(WELL).ask("/live/", root_path="/health"))[0] == 200
+
+
+async def test_it_can_be_mounted_in_a_fastapi_application() -> None:
+    api = FastAPI()
+    api.mount("/health", health_app(Caller(UNWELL).source))
+
+    async with AsyncClient(transport=ASGITransport(api), base_url="http://test") as client:
+        live, unknown = await client.get("/health/live"), await client.get("/health/nothing")
+
+    assert (live.status_code, live.json()["problems"]) == (503, ["stalled"])
+    assert unknown.status_code == 404
 
 
 async def test_a_websocket_is_not_answered() -> None:
