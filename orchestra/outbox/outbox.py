@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 from orchestra.clock import Clock, SystemClock
 from orchestra.errors import DefinitionError
@@ -11,9 +11,13 @@ from orchestra.events.attributes import Value
 from orchestra.events.cloudevents import encode
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Message, record_key, spec_of
+from orchestra.events.sdk import from_sdk, is_sdk_event
 from orchestra.ids import new_id
 from orchestra.outbox.table import as_row, insert
 from orchestra.sql.session import Session
+
+if TYPE_CHECKING:
+    from cloudevents.core.v1.event import CloudEvent
 
 
 class Outbox:
@@ -31,7 +35,18 @@ class Outbox:
         self._source = source
         self._clock = clock or SystemClock()
 
-    async def add(self, session: Session, *messages: Message, cause: Envelope | None = None) -> None:
+    @overload
+    async def add(self, session: Session, *messages: Message, cause: Envelope | None = None) -> None: ...
+    @overload
+    async def add(self, session: Session, event: CloudEvent, /, *, topic: str, key: str | None = None) -> None: ...
+    async def add(
+        self,
+        session: Session,
+        *messages: Any,
+        cause: Envelope | None = None,
+        topic: str | None = None,
+        key: str | None = None,
+    ) -> None:
         """Write events or commands, to be sent to their classes' topics in this order once the transaction commits.
 
         Nothing is sent, and nothing is left behind, when it rolls back. Waits for the database only. Not idempotent:
@@ -42,14 +57,19 @@ class Outbox:
 
         Args:
             session: an AsyncSession or AsyncConnection; a transaction begins in it, if none has begun.
-            messages: each class has a topic.
+            messages: each class has a topic. Or one ``CloudEvent`` of the cloudevents SDK, which travels in structured
+                mode with the id, source and attributes that it has.
             cause: the event that this follows from (``ctx.event``): its correlation and trace are carried on.
+            topic: where an SDK's event goes, as declared names go; not for messages, whose class says it.
+            key: the record key of an SDK's event.
 
         Raises:
-            DefinitionError: a message's class has no topic.
+            DefinitionError: no topic is known.
             EncodeError: a message has no JSON form.
         """
-        if messages:
+        if len(messages) == 1 and is_sdk_event(messages[0]):
+            await insert(session, [self._whole(from_sdk(messages[0]), topic, key)])
+        elif messages:
             await insert(session, [self._row(message, cause) for message in messages])
 
     def _row(self, message: Message, cause: Envelope | None) -> dict[str, Any]:
@@ -57,17 +77,17 @@ class Outbox:
         if spec.topic is None:
             name = type(message).__qualname__
             raise DefinitionError(f"outbox.add({name}): {name} has no topic; give the class topic='...'")
-        event = compose(message, id=new_id(), source=self._source, time=self._clock.now(), extensions=_carried(cause))
+        now = self._clock.now()
+        event = compose(message, id=new_id(), source=self._source, time=now, extensions=_carried(cause))
         headers, value = encode(event)
-        return as_row(
-            event_id=event.id,
-            type=spec.type,
-            topic=spec.topic,
-            key=record_key(message),
-            value=value,
-            headers=headers,
-            at=self._clock.now(),
-        )
+        return as_row(event.id, spec.type, spec.topic, record_key(message), value, headers, now)
+
+    def _whole(self, event: Envelope, topic: str | None, key: str | None) -> dict[str, Any]:
+        if topic is None:
+            raise DefinitionError("outbox.add(CloudEvent): nobody knows where it goes; give topic='...'")
+        headers, value = encode(event, "structured")
+        record_key = None if key is None else key.encode()
+        return as_row(event.id, event.type, topic, record_key, value, headers, self._clock.now())
 
 
 def _carried(cause: Envelope | None) -> Mapping[str, Value]:

@@ -177,7 +177,6 @@ async def insert(session: Session, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def as_row(
-    *,
     event_id: str,
     type: str,  # noqa: A002  the column's name
     topic: str,

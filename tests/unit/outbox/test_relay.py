@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from cloudevents.core.v1.event import CloudEvent
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -91,6 +92,22 @@ async def test_event_carries_its_source_and_what_it_follows_from(world: World) -
     assert first.get("traceparent") == cause.get("traceparent")
     assert first.id != second.id
     assert [first.value(Changed).n, second.value(Changed).n] == [0, 1]
+
+
+async def test_event_of_the_sdk_travels_as_it_is(world: World) -> None:
+    mine = {"id": "mine-1", "source": "/elsewhere", "type": "partner.told.v1", "specversion": "1.0", "region": "eu"}
+    event = CloudEvent(mine | {"datacontenttype": "application/json"}, {"about": "é"})
+
+    async with world.relaying(), AsyncSession(world.engine) as session:
+        await world.outbox.add(session, event, topic=TOPIC, key="k")
+        await session.commit()
+        await world.empty()
+        with pytest.raises(DefinitionError, match="nobody knows where it goes; give topic="):
+            await world.outbox.add(session, event)  # type: ignore[arg-type]
+
+    [sent] = world.events()
+    assert (sent.id, sent.source, sent.get("region")) == ("mine-1", "/elsewhere", "eu")
+    assert world.cluster.records(TOPIC)[0].key == b"k"
 
 
 async def test_message_without_a_topic_is_refused_when_it_is_added(world: World) -> None:
