@@ -15,7 +15,8 @@ from orchestra.clock import SystemClock
 from orchestra.events.cloudevents import encode
 from orchestra.service.context import Context
 from orchestra.service.ledger import create_tables, effects
-from orchestra.service.ledger_upkeep import keep_pruned
+from orchestra.service.ledger_upkeep import _prune_unless_others_do, keep_pruned
+from orchestra.sql.session import is_free
 from orchestra.testing.postgres import LocalPostgres
 from orchestra.transport.port import Outgoing
 from tests.unit.service.rig import Release, Reserve, Reserved, SoldOut, until
@@ -256,6 +257,9 @@ async def test_of_many_processes_that_prune_one_does_it_at_a_time(engine: AsyncE
             for number in range(2500)
         ]
         await connection.execute(effects.insert(), [*rows, rows[0] | {"effect_id": "new", "at_ms": 1 << 50}])
+    async with engine.begin() as first:
+        assert await is_free(first, "ledger pruning")
+        assert await _prune_unless_others_do(engine, 1 << 50) == 0, "another process does it now"
     others = [create_async_engine(postgres) for _ in range(3)]
     stopping = asyncio.Event()
     clock = SystemClock()

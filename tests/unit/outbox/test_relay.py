@@ -65,7 +65,8 @@ async def test_nothing_is_sent_before_the_transaction_commits(world: World) -> N
         await eventually(lambda: running.is_sending)
         async with world.engine.connect() as connection:
             await world.outbox.add(connection, Changed(order_id="1"))
-            await asyncio.sleep(0.1)
+            for _ in range(20):
+                await asyncio.sleep(0)
             assert world.events() == []
             await connection.commit()
         await world.empty()
@@ -314,7 +315,8 @@ async def test_relay_that_waits_long_for_the_brokers_keeps_its_lease(world: Worl
         sender.publisher.gate.clear()
         await world.add(Changed(order_id="a"))
         await eventually(lambda: sender.publisher.asked == 1)
-        await asyncio.sleep(1.2)  # two leases long
+        held = sender.relay._lease._until
+        await eventually(lambda: sender.relay._lease._until > held + 2 * lease.LEASE_SECONDS)
         assert sender.is_sending
         assert other.publisher.asked == 0
         sender.publisher.gate.set()
