@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from orchestra.errors import PermanentError, RetryAfter, TransientError
+from orchestra.errors import DefinitionError, PermanentError, RetryAfter, TransientError
 from orchestra.events.message import StepFailed
 from orchestra.retry import TIERS, Retry
+from orchestra.service.batch import Batch
+from orchestra.service.batch_context import BatchContext
 from orchestra.service.context import Context
 from orchestra.service.service import Service
 from orchestra.transport.port import Outgoing, Partition, Record
@@ -517,3 +519,55 @@ async def test_a_service_without_later_delays_needs_no_retry_topic() -> None:
     async def watch(event: Placed) -> None: ...
 
     assert not [spec for spec in Rig().process(service).runtime.needed_topics() if ".retry." in spec.name]
+
+
+async def test_a_record_that_a_whole_window_waits_behind_goes_to_its_retry_topic_and_its_key_with_it() -> None:
+    tried = Tried(
+        Retry(attempts=1_000, first="1h", cap="1h", later=("5s",)),
+        lambda command, ctx: (
+            TransientError("no") if (command.order_id, command.count, ctx.attempt) == ("stuck", 0, 1) else None
+        ),
+    )
+    rig = Rig(partitions=1)
+    async with rig.running(tried.service) as process:
+        await rig.send(Reserve(order_id="stuck", count=0), Reserve(order_id="stuck", count=1))
+        for _ in range(25):
+            await rig.send(*(Reserve(order_id=str(number)) for number in range(1_000)))
+        await settled(rig, process, "stock.commands")
+
+    assert [count for key, count in tried.done if key == "stuck"] == [0, 1]
+    assert [told(record, "source-offset") for record in rig.records("stock.retry.5s")] == ["0", "1"]
+    assert rig.letters() == []
+    assert process.runtime.statistics().pressed == 1
+
+
+async def test_a_batch_that_fails_is_divided_and_its_poison_waits_in_the_retry_topic() -> None:
+    service, rig, done = Service("stock"), Rig(partitions=1), list[str]()
+    failed: list[str] = []
+
+    @service.on(Placed, batch=Batch(size=10, within="1s"), retry=Retry(attempts=1, later=("5s",), order="unordered"))
+    async def store(events: list[Placed], ctx: BatchContext) -> None:
+        for event in events:
+            if event.order_id == "3" and len(failed) < 2:
+                failed.append(event.order_id)
+                raise TransientError("no")
+        done.extend(event.order_id for event in events)
+
+    async with rig.running(service) as process:
+        await rig.send(*(Placed(order_id=str(number)) for number in range(5)))
+        await settled(rig, process, "shop.orders")
+
+    assert sorted(done) == ["0", "1", "2", "3", "4"]
+    assert done[-1] == "3"
+    assert [record.key for record in rig.records("stock.retry.5s")] == [b"3"]
+    assert rig.letters() == []
+
+
+async def test_a_batch_handler_cannot_divert_a_key() -> None:
+    service = Service("stock")
+
+    @service.on(Placed, batch=Batch(), retry=Retry(later=("5s",), order="divert_key"))
+    async def store(events: list[Placed]) -> None: ...
+
+    with pytest.raises(DefinitionError, match="order='unordered'"):
+        service.check()
