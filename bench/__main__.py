@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import consuming, idle, keys, latency, memory, orders, raw, sagas, slow, takeover
+from bench import consuming, idle, keys, latency, memory, orders, publishing, raw, sagas, slow, takeover
 from bench.bench import Bench
 from bench.broker import kafka
 from bench.figures import Figure
@@ -26,6 +26,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "raw": raw.round_trips,
     "floor": raw.floor,
     "consuming": consuming.consuming,
+    "publishing": publishing.publishing,
     "slow": slow.slow,
     "latency": latency.latencies,
     "keys": keys.keys,

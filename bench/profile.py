@@ -38,6 +38,7 @@ from bench.contestants.counting import counting
 from bench.contestants.watch import Watch
 from bench.filling import Filled, fill, numbered
 from orchestra.cli.cluster import connected
+from orchestra.cli.serve import spare_the_collector
 from orchestra.service.runtime import ServiceRuntime
 from orchestra.settings import Settings
 
@@ -163,6 +164,7 @@ async def profile(servers: str, console: Console, arguments: argparse.Namespace)
     filled = await fill(servers, TOPIC, numbered(arguments.records, order.key, make))
     sampler, tracer = Sampler(), Tracer()
     base = await raw(servers, filled)
+    spare_the_collector()  # as `orchestra run` does
     us = await ours(servers, filled, "plain", arguments.lanes, lambda: None)
     await ours(servers, filled, "sampled", arguments.lanes, sampler.toggle)
     console.print(
