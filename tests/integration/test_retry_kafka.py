@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from orchestra.bus.bus import connect
+from orchestra.service.assignment import HELD
 from orchestra.testing.plugin import Kafka
 from orchestra.transport.kafka.transport import KafkaTransport
 from orchestra.transport.port import Partition, Record
@@ -118,3 +119,29 @@ async def test_a_retry_comes_in_time_and_the_topics_are_as_they_must_be(kafka: K
     at = next(at for what, key, _, attempt, at, _ in notes.lines() if (key, attempt) == ("stuck-too", 2))
     late = at - record.timestamp_ms / 1000 - 5.0
     assert 0 <= late < 2.0, f"{late:.3f} s late"
+
+
+async def test_more_than_is_held_in_memory_waits_comes_in_time_and_once(kafka: Kafka, tmp_path: Path) -> None:
+    """What is fetched ahead of its time is read again later: by seeking back and pausing, on a real client."""
+    settings, notes = settings_for(kafka.bootstrap_servers), Notes(tmp_path / "notes")
+    keys = [f"stuck-many-{number}" for number in range(30 * HELD)]
+
+    def ends() -> list[tuple[str, float]]:
+        return [
+            (key, at) for what, key, _, _, at, _ in notes.lines() if what == "done" and key.startswith("stuck-many")
+        ]
+
+    with process(kafka, notes):
+        async with connect(settings) as bus:
+            await bus.publish(Ordered(key=key, number=0) for key in keys)
+            await until(lambda: len(ends()) >= len(keys), 90)
+
+    assert sorted(key for key, _ in ends()) == sorted(keys), "once each"
+    second = dict(ends())
+    transport = KafkaTransport(settings)
+    await transport.start()
+    appended = {(record.key or b"").decode(): record.timestamp_ms for record in await in_retry_topic(transport)}
+    await transport.aclose()
+    late = [second[key] - appended[key] / 1000 - 5.0 for key in keys]
+    assert min(late) >= 0
+    assert max(late) < 5.0, f"{max(late):.3f} s late"
