@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -15,7 +16,14 @@ from aiokafka.admin import AIOKafkaAdminClient
 from httpx import ASGITransport, AsyncClient
 
 from orchestra.bus.bus import connect
-from orchestra.errors import AskTimeoutError, PublishError, RecordTooLargeError, TopicError, UnreachableError
+from orchestra.errors import (
+    AskTimeoutError,
+    OutcomeUnknownError,
+    PublishError,
+    RecordTooLargeError,
+    TopicError,
+    UnreachableError,
+)
 from orchestra.events.message import Command, Event, Key
 from orchestra.ids import new_id
 from orchestra.settings import Settings
@@ -266,3 +274,48 @@ async def test_kill_9_of_a_broker_in_the_middle_loses_nothing_and_repeats_nothin
 
     found = by_key(await stored(settings, "bus.ticks", 20_000))
     assert found == by_key(ticks(20_000))
+
+
+@pytest.mark.cluster
+@pytest.mark.timeout(240)
+async def test_brokers_that_are_away_end_calls_in_time_and_the_bus_goes_on_when_they_are_back(
+    kafka_cluster: KafkaCluster,
+) -> None:
+    settings = settings_on(
+        kafka_cluster.bootstrap_servers, replication_factor=3, delivery_timeout=8.0, request_timeout=5.0
+    )
+    await make_topics(settings, "bus.ticks", "bus.questions")
+    loop = asyncio.get_running_loop()
+    async with connect(settings) as bus, asyncio.timeout(200):
+        async with other_participant(settings):
+            assert await bus.ask(Question(key="k", number=1), timeout="30s") == Answered(number=1)
+        await bus.publish(*ticks(100))
+        for node in kafka_cluster.nodes:
+            await asyncio.to_thread(kafka_cluster.kill, node.id)
+        try:
+            begun = loop.time()
+            calls = await asyncio.gather(
+                bus.publish(Ticked(key="lost", number=0)),
+                bus.publish(ticks(5000)),
+                bus.ask(Question(key="k", number=2), timeout="6s"),
+                return_exceptions=True,
+            )
+            assert loop.time() - begun < 12
+            one, many, asked = calls
+            assert isinstance(one, UnreachableError | OutcomeUnknownError)
+            assert isinstance(many, PublishError)
+            assert isinstance(asked, AskTimeoutError | UnreachableError)
+        finally:
+            await asyncio.to_thread(kafka_cluster.start_missing)
+            await asyncio.to_thread(kafka_cluster.wait_ready)
+        while True:
+            with contextlib.suppress(UnreachableError):
+                await bus.publish(Ticked(key="after", number=1))
+                break
+        async with other_participant(settings):
+            assert await bus.ask(Question(key="k", number=3), timeout="60s") == Answered(number=3)
+
+    found = by_key(await stored(settings, "bus.ticks", 101))
+    assert found["after"] == [1]
+    known = 100 + many.stored
+    assert known <= sum(map(len, found.values())) <= known + len(many.unknown) + 2

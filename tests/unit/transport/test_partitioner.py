@@ -28,10 +28,27 @@ def test_murmur2_gives_the_numbers_of_kafkas_own_tests(data: bytes, signed: int)
 
 
 @pytest.mark.parametrize(
-    "key", [b"", b"a", b"ab", b"abc", b"abcd", "K\u00f6ln-\u4e2d".encode(), b"\xff" * 7, b"\x80\0\0\0"]
+    ("key", "unsigned"),
+    [
+        (b"", 0x106E08D9),
+        (b"a", 0xA2D0B27C),
+        (b"ab", 0x12D8262A),
+        (b"abc", 0x1C94221B),
+        (b"abcd", 0xB11AB5F4),
+        ("K\u00f6ln".encode(), 0xA2B0DF96),
+        ("\u4e2d\u6587".encode(), 0x4005D34D),
+        ("\U0001f680x".encode(), 0x19B347DE),
+        (b"\xff\x80\0\xfe\xff\1\x80", 0xCCD25C69),
+        (b"kafka", 0xD067CF64),
+        (b"giberish123456789", 0x8F552B0C),
+        (b"PreAmbleWillBeRemoved,ThePrePartThatIs", 0x78424F1C),
+        (b"AmbleWillBeRemoved,ThePrePartThatIs", 0x62B8B43F),
+    ],
 )
-def test_murmur2_is_aiokafkas_for_every_tail_and_any_bytes(key: bytes) -> None:
-    assert murmur2(key) == aiokafka_murmur2(key) & 0xFFFFFFFF
+def test_murmur2_gives_the_numbers_of_javas_client_for_every_tail_and_any_bytes(key: bytes, unsigned: int) -> None:
+    """Printed by ``Utils.murmur2`` of kafka-clients 4.3.1; the last four are librdkafka's for Java's algorithm."""
+    assert murmur2(key) == unsigned
+    assert partitions_for([key] * 20, 1 << 31) == [unsigned & 0x7FFFFFFF] * 20
 
 
 @given(st.binary(max_size=64), st.integers(1, 100))
