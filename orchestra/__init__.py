@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from orchestra.events.envelope import Envelope
     from orchestra.events.message import Command, Done, Event, Key, StepFailed, StepRefused, Undo
+    from orchestra.events.topic import Json, Topic
     from orchestra.flows.failure import Failure
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.outbox.outbox import Outbox
@@ -72,6 +73,7 @@ __all__ = [
     "Event",
     "Failure",
     "Flow",
+    "Json",
     "Key",
     "OrchestraError",
     "Outbox",
@@ -87,6 +89,7 @@ __all__ = [
     "SettingsError",
     "StepFailed",
     "StepRefused",
+    "Topic",
     "TopicError",
     "TransientError",
     "TransportError",
@@ -132,6 +135,10 @@ _HOMES = {
         "UnreachableError",
     ),
     "orchestra.events.envelope": ("Envelope",),
+    "orchestra.events.topic": (
+        "Json",
+        "Topic",
+    ),
     "orchestra.events.message": (
         "Command",
         "Done",

@@ -6,14 +6,21 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+
+from pydantic import BaseModel
 
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Message, spec_of
 from orchestra.service.context import Site, effect_id_of
-from orchestra.service.outcome import Emitted, emitted
+from orchestra.service.outcome import Emitted, emitted, emitted_plain
 from orchestra.transport.port import Record
+
+if TYPE_CHECKING:
+    from orchestra.events.topic import Topic
+
+V = TypeVar("V", bound=BaseModel)
 
 _log = logging.getLogger("orchestra.handler")
 
@@ -68,18 +75,26 @@ class BatchContext:
             raise DefinitionError(f"{self.handler}: ctx.fail(event, {error!r}): give the exception that says why")
         self.failures[self._place(event)] = error
 
-    def publish(self, message: Message, *, of: Any) -> None:
+    @overload
+    def publish(self, message: Message, *, of: Any) -> None: ...
+    @overload
+    def publish(self, message: V, *, of: Any, to: Topic[V]) -> None: ...
+    def publish(self, message: Any, *, of: Any, to: Topic[Any] | None = None) -> None:
         """Emit an event or a command, to its class's topic, once the handler has returned well and ``of`` not failed.
 
         Args:
             message: what to emit.
             of: the event that it follows from: its id makes the message's, so it repeats when the event comes again,
                 in whatever batch.
+            to: a topic that holds no CloudEvents; the message is one of its values.
 
         Raises:
             DefinitionError: the message has no topic, or ``of`` is not of this batch.
             EncodeError: the message has no JSON form.
         """
+        if to is not None:
+            self.emitted.setdefault(self._place(of), []).append(emitted_plain(message, to))
+            return
         if spec_of(type(message)).topic is None:
             name = type(message).__qualname__
             raise DefinitionError(f"ctx.publish({name}): {name} has no topic; give the class topic='...'")

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
-from orchestra.events.cloudevents import decode
 from orchestra.service.batch_call import BatchCall
 from orchestra.service.batch_context import BatchContext, Item
 from orchestra.service.batch_lane import BatchLane, Handlings, Held, Single, Whole
@@ -19,6 +18,7 @@ from orchestra.service.isolation import Condemned
 from orchestra.service.lanes import Lanes, Share, Waiting, Worker
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
+from orchestra.service.reading import Reading
 from orchestra.service.retry import Reason, TimedOutError
 from orchestra.service.routing import Routes, choose
 from orchestra.service.signals import GivenUp
@@ -41,6 +41,7 @@ class Batches:
         failing: Failing,
         statistics: Statistics,
         *,
+        reading: Reading,
         run: Run,
     ) -> None:
         self._lanes = lanes
@@ -52,13 +53,14 @@ class Batches:
         self._circuits = failing.circuits
         self._statistics = statistics
         self._run = run
+        self._reading = reading
 
     # ---- collecting
 
     def admit(self, share: Share, record: Record) -> None:
         """Queue a record of a topic that is read in batches, which the share's tracker has admitted."""
         try:
-            event = decode(record.headers, record.value)
+            event = self._reading.read(record)
         except DecodeError:
             self._lanes.admit(share, record)  # by itself, to become a dead letter
             return

@@ -56,10 +56,12 @@ class Binding:
         "uses_ledger",
     )
 
-    def __init__(self, handler: Handler, message: type[Message] | None, injection: Injection, around: Around) -> None:
+    def __init__(
+        self, handler: Handler, message: type[Message] | None, kind: str, injection: Injection, around: Around
+    ) -> None:
         self.handler = handler
         self.name = handler.name
-        self.type = "" if message is None else spec_of(message).type
+        self.type = kind
         """The type that it takes; "" where patterns say so."""
         self.message = None if handler.is_raw else message
         self.is_command = handler.is_command
@@ -189,7 +191,10 @@ class Binder:
         call = compose((*service.middlewares, *handler.middleware), _innermost(handler, injection, self._threads))
         site = Site(handler.name, is_command=handler.is_command, types=self._types, clock=self._clock)
         around = Around(site, call, self._threads, self._admits(handler))
-        return [Binding(handler, message, injection, around) for message in handler.reads.messages or (None,)]
+        takes: list[tuple[type[Message] | None, str]] = list(
+            zip(handler.reads.messages, handler.reads.types, strict=True)
+        ) or [(None, "")]
+        return [Binding(handler, message, kind, injection, around) for message, kind in takes]
 
     def _admits(self, handler: Handler) -> Admits | None:
         where = handler.where

@@ -8,23 +8,27 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from pydantic import BaseModel
+
 from orchestra.clock import Clock
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Command, Event, Message, spec_of
 from orchestra.events.sdk import from_sdk, is_sdk_event, to_sdk
 from orchestra.ids import derived_id
-from orchestra.service.outcome import Emitted, emitted, emitted_whole
+from orchestra.service.outcome import Emitted, emitted, emitted_plain, emitted_whole
 from orchestra.transport.port import Record
 
 if TYPE_CHECKING:
     from cloudevents.core.v1.event import CloudEvent
 
+    from orchestra.events.topic import Topic
     from orchestra.service.effect import Effect, EventEffect, Handling, Types
     from orchestra.sql.session import Session
 
 R = TypeVar("R", bound=Event)
 J = TypeVar("J", bound=Event)
+V = TypeVar("V", bound=BaseModel)
 
 _log = logging.getLogger("orchestra.handler")
 
@@ -143,7 +147,11 @@ class Context:
     def publish(self, message: Message) -> None: ...
     @overload
     def publish(self, message: CloudEvent, *, topic: str, key: str | None = None) -> None: ...
-    def publish(self, message: Any, *, topic: str | None = None, key: str | None = None) -> None:
+    @overload
+    def publish(self, message: V, *, to: Topic[V]) -> None: ...
+    def publish(
+        self, message: Any, *, topic: str | None = None, key: str | None = None, to: Topic[Any] | None = None
+    ) -> None:
         """Emit an event or a command, to its class's topic, once the handler has returned well.
 
         Within an effect it is stored with it and sent again on a repeat; after the effect's end it is too late.
@@ -153,6 +161,8 @@ class Context:
                 with the id, source and attributes that it has. Give it an id that is the same on every try.
             topic: where an SDK's event goes, as declared names go; not for messages, whose class says it.
             key: the record key of an SDK's event.
+            to: a topic that holds no CloudEvents; the message is one of its values. It has no id by which a receiver
+                could drop a repeat.
 
         Raises:
             DefinitionError: no topic is known, or the effect has ended.
@@ -160,6 +170,9 @@ class Context:
         """
         if (handling := self.handling) is not None and handling.settled is not None:
             raise DefinitionError("ctx.publish(): the effect has ended, so a crash could lose this; publish within it")
+        if to is not None:
+            self.messages.append(emitted_plain(message, to))
+            return
         if is_sdk_event(message):
             if topic is None:
                 raise DefinitionError("ctx.publish(CloudEvent): nobody knows where it goes; give topic='...'")

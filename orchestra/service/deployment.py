@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from orchestra.events.message import Event
 from orchestra.service import retry_topic
 from orchestra.service.budget import DeadLetterBudget
+from orchestra.service.reading import Reading
 from orchestra.service.retry_topic import topic_of
 from orchestra.service.service import Service
 from orchestra.settings import Settings
@@ -26,6 +27,7 @@ class Deployment:
         own_topics: topics of commands: whatever comes there is meant for this service.
         topic: declared topic -> topic here.
         types: type -> class of every outcome it can give.
+        reading: how its records become envelopes.
         budget: of dead letters; None: no bound.
     """
 
@@ -36,6 +38,7 @@ class Deployment:
     own_topics: frozenset[str]
     topic: Callable[[str], str]
     types: Mapping[str, type[Event]]
+    reading: Reading
     budget: DeadLetterBudget | None
 
 
@@ -49,6 +52,7 @@ def deploy(service: Service, settings: Settings) -> Deployment:
         own_topics=frozenset(map(settings.topic, service.command_topics)),
         topic=settings.topic,
         types=service.outcome_types,
+        reading=Reading(service.plain_topics, settings.topic),
         budget=service.dead_letter_budget,
     )
 

@@ -11,6 +11,7 @@ from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, MessageSpec, spec_of
+from orchestra.events.topic import Topic
 from orchestra.retry import Retry
 from orchestra.service.batch import Batch
 from orchestra.service.batch_context import BatchContext
@@ -43,19 +44,23 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Reads:
-    """What a handler is declared for: message classes, or patterns of event types.
+    """What a handler is declared for: message classes, or patterns of event types, or a topic without CloudEvents.
 
     Attributes:
+        plain: that topic; ``messages`` is the class of its values then.
         topics: the declared topics that it reads.
     """
 
     messages: tuple[type[Message], ...]
     patterns: tuple[str, ...]
     topics: frozenset[str]
+    plain: Topic[Any] | None = None
 
     @property
     def types(self) -> tuple[str, ...]:
         """The CloudEvents types of the classes."""
+        if self.plain is not None:
+            return (self.plain.type,)
         return tuple(spec_of(message).type for message in self.messages)
 
     def __str__(self) -> str:
@@ -169,7 +174,7 @@ def _is_raw(first: str, hints: Mapping[str, Any], reads: Reads, batch: Batch | N
 
 def _takes(annotation: Any, reads: Reads) -> bool:
     if annotation is Envelope:
-        return not any(spec_of(message).is_command for message in reads.messages)
+        return reads.plain is not None or not any(spec_of(message).is_command for message in reads.messages)
     return all(accepts(annotation, kind) for kind in reads.messages or (Envelope,))
 
 

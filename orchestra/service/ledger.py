@@ -145,12 +145,14 @@ def _millis(moment: datetime) -> int:
 
 def _plain(message: Emitted) -> list[str | None]:
     key = None if message.key is None else message.key.decode()
-    whole = ["whole"] if message.is_whole else []
-    return [message.type, message.topic, key, message.data.decode(), *whole]
+    form = ["whole"] if message.is_whole else ["plain"] if message.is_plain else []
+    return [message.type, message.topic, key, message.data.decode(), *form]
 
 
 def _message(plain: list[str | None]) -> Emitted:
-    type_, topic, key, data, *whole = plain
+    type_, topic, key, data, *form = plain
     assert type_ is not None
     assert data is not None
-    return Emitted(type_, topic, None if key is None else key.encode(), data.encode(), is_whole=bool(whole))
+    return Emitted(
+        type_, topic, None if key is None else key.encode(), data.encode(), form == ["whole"], form == ["plain"]
+    )

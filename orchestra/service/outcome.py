@@ -9,32 +9,41 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, TypeVar
 
+from pydantic import BaseModel
+
+from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
 from orchestra.events.cloudevents import STRUCTURED_HEADER, encode
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, StepFailed, StepRefused, encode_data, record_key, spec_of
+from orchestra.events.topic import Topic
 from orchestra.ids import derived_id
 from orchestra.transport.port import Outgoing
 
 Topics = Callable[[str], str]
 """Declared topic -> topic on this cluster."""
 
+M = TypeVar("M", bound=BaseModel)
+
 _COPIED = ("flowid", "effectid")
+_PLAIN_HEADER = ("content-type", JSON.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
     """A message that left a handler, in the form that the effect ledger keeps: what is sent again is the same, byte for
     byte. ``topic`` is as declared; None for a reply that goes nowhere but to ``replyto``. ``is_whole``: ``data`` is a
-    whole event in structured mode, which travels as it is, with its own id and source."""
+    whole event in structured mode, which travels as it is, with its own id and source. ``is_plain``: it is for a topic
+    that holds no CloudEvents."""
 
     type: str
     topic: str | None
     key: bytes | None
     data: bytes
     is_whole: bool = False
+    is_plain: bool = False
 
 
 def emitted(message: Message) -> Emitted:
@@ -56,6 +65,19 @@ def emitted_whole(event: Envelope, topic: str, key: str | None) -> Emitted:
     _, value = encode(event, "structured")
     assert value is not None  # structured mode always has one
     return Emitted(event.type, topic, None if key is None else key.encode(), value, is_whole=True)
+
+
+def emitted_plain(value: M, topic: Topic[M]) -> Emitted:
+    """A value for a topic that holds no CloudEvents, in that form.
+
+    Raises:
+        DefinitionError: it is not of the topic's class.
+        EncodeError: it has no JSON form.
+    """
+    model = topic.codec.model
+    if not isinstance(value, model):
+        raise DefinitionError(f"a {type(value).__qualname__} for {topic!r}, which holds {model.__qualname__}")
+    return Emitted(topic.type, topic.name, topic.key_of(value), topic.codec.encode(value), is_plain=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +145,8 @@ def _message(cause: Cause, message: Emitted, position: int, topics: Topics) -> O
     assert message.topic is not None  # Context.publish and the return check saw to it
     if message.is_whole:
         return Outgoing(topics(message.topic), message.key, message.data, [STRUCTURED_HEADER])
+    if message.is_plain:
+        return Outgoing(topics(message.topic), message.key, message.data, [_PLAIN_HEADER])
     event_id = derived_id(cause.effect_id, cause.handler, position)
     return _record(cause, message, event_id, {}, topics(message.topic), message.key, None)
 

@@ -57,6 +57,8 @@ class Processor:
     ) -> None:
         self._here = deployment
         self._routes = routes
+        self._reading = deployment.reading
+        self._all_events = not deployment.reading
         self._publishing = publishing
         self._failing = failing
         self._dead_lettering = failing.dead_lettering
@@ -71,6 +73,7 @@ class Processor:
             publishing,
             self._failing,
             statistics,
+            reading=deployment.reading,
             run=self._try_left,
         )
         self._clock = clock
@@ -85,7 +88,7 @@ class Processor:
         if lane.progress is not None or lane.abandoned is not None:
             return await self._go_on(record, worker, lane)
         try:
-            event = decode(record.headers, record.value)
+            event = decode(record.headers, record.value) if self._all_events else self._reading.read(record)
         except DecodeError as error:
             return await self._bury(record, worker, error, Reason.DECODE)
         binding = self._routes[event.type]
@@ -146,7 +149,7 @@ class Processor:
             await self._dead_lettering.bury(record, worker, killer, Reason.CRASH_LOOP, event, is_urgent=True)
             return None
         if not isinstance(progress, Progress):  # given up at the first try
-            event = decode(record.headers, record.value)
+            event = self._reading.read(record)
             route = self._routes[event.type]
             progress = Progress(event, (route,) if isinstance(route, Binding) else route or ())
         if (name := lane.abandoned) is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Command, Event, Message, spec_of
+from orchestra.events.topic import Topic
 from orchestra.service.handler import Reads
 from orchestra.service.signature import name_of
 
@@ -30,6 +31,8 @@ def read_events(events: Sequence[Any], topic: str | Sequence[str] | None, servic
     """
     if not events:
         raise DefinitionError(f"{service}.on(): name an event's class, or a pattern such as 'shop.order.*'")
+    if any(isinstance(event, Topic) for event in events):
+        return _plain(events, topic, service)
     if any(isinstance(event, str) for event in events):
         return _patterns(events, topic, service)
     if topic is not None:
@@ -46,6 +49,14 @@ def read_events(events: Sequence[Any], topic: str | Sequence[str] | None, servic
         topics.add(own)
     _check_once([spec_of(event).type for event in events], events, service)
     return Reads(tuple(events), (), frozenset(topics))
+
+
+def _plain(events: Sequence[Any], topic: str | Sequence[str] | None, service: str) -> Reads:
+    if len(events) > 1 or topic is not None:
+        raise DefinitionError(f"{service}.on({_listed(events)}): a Topic stands alone: write a handler for each")
+    plain: Topic[Any] = events[0]
+    model: Any = plain.codec.model
+    return Reads((model,), (), frozenset({plain.name}), plain)
 
 
 def _patterns(patterns: Sequence[Any], topic: str | Sequence[str] | None, service: str) -> Reads:
@@ -85,4 +96,4 @@ def _check_once(names: Sequence[str], given: Sequence[Any], service: str) -> Non
 
 
 def _listed(events: Sequence[Any]) -> str:
-    return ", ".join(repr(event) if isinstance(event, str) else name_of(event) for event in events)
+    return ", ".join(repr(event) if isinstance(event, str | Topic) else name_of(event) for event in events)

@@ -10,10 +10,13 @@ from collections.abc import AsyncIterator, Callable, Collection, Generator, Iter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
+from pydantic import BaseModel
+
 from orchestra.duration import Duration
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Command, Event, Message, spec_of
+from orchestra.events.topic import Topic
 from orchestra.retry import Retry
 from orchestra.service.batch import Batch
 from orchestra.service.budget import DeadLetterBudget
@@ -36,6 +39,7 @@ E1 = TypeVar("E1", bound=Event)
 E2 = TypeVar("E2", bound=Event)
 E3 = TypeVar("E3", bound=Event)
 E4 = TypeVar("E4", bound=Event)
+V = TypeVar("V", bound=BaseModel)
 G = TypeVar("G", bound=Callable[..., AsyncIterator[Any]])
 W = TypeVar("W", bound=Middleware)
 
@@ -127,6 +131,10 @@ class Service:
         return register
 
     @overload
+    def on(self, topic: Topic[V], /, *, batch: Batch, **options: Unpack[EventOptions]) -> BatchDecorator[V]: ...
+    @overload
+    def on(self, topic: Topic[V], /, **options: Unpack[EventOptions]) -> EventDecorator[V]: ...
+    @overload
     def on(self, event: type[E1], /, *, batch: Batch, **options: Unpack[EventOptions]) -> BatchDecorator[E1]: ...
     @overload
     def on(
@@ -185,7 +193,8 @@ class Service:
         emitted: an event, several in a tuple or list, or nothing (None). A plain function is called in a thread.
 
         Args:
-            events: up to four classes, each with a topic; or patterns of types, ``*`` for any text.
+            events: up to four classes, each with a topic; or patterns of types, ``*`` for any text; or one
+                :class:`Topic` that holds no CloudEvents.
             topic: for patterns: the topic or topics to read.
             where: attribute -> pattern, all of which must match; or a predicate of the Envelope. Data is not decoded
                 to decide. Events that do not fit are none of this handler's business.
@@ -333,6 +342,11 @@ class Service:
     def event_topics(self) -> set[str]:
         """Declared topics that it reads with others."""
         return {topic for handler in self.handlers for topic in handler.reads.topics} - self.command_topics
+
+    @property
+    def plain_topics(self) -> list[Topic[Any]]:
+        """Those it reads that hold no CloudEvents."""
+        return list({each.name: each for handler in self.handlers if (each := handler.reads.plain)}.values())
 
     @property
     def batch_sizes(self) -> dict[str, int]:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, assert_type
 
+from pydantic import BaseModel
+
 from orchestra import (
     Batch,
     BatchContext,
@@ -11,9 +13,11 @@ from orchestra import (
     Done,
     Envelope,
     Event,
+    Json,
     Key,
     PermanentError,
     Service,
+    Topic,
     Undo,
 )
 from tests.typing.good_flow import Asked, AskedAgain, Free, Held, Hold, Paid, PaidLater, Pay, SoldOut
@@ -121,6 +125,24 @@ async def timed(call: Call, event: Any, ctx: Context | BatchContext) -> Any:
 
 @shelves.on(Asked, middleware=[timed])
 async def surrounded(event: Asked, ctx: Context) -> None: ...
+
+
+class Change(BaseModel):
+    item: str
+
+
+changes = Topic("typing.changes", Json(Change), id=lambda change: change.item, key=lambda change: change.item)
+
+
+@shelves.on(changes)
+async def plain_topic(change: Change, ctx: Context) -> Third | None:
+    ctx.publish(change, to=changes)
+    return None
+
+
+@shelves.on(changes, batch=Batch())
+async def plain_batch(events: list[Change], ctx: BatchContext) -> None:
+    ctx.publish(events[0], of=0, to=changes)
 
 
 async def a_test_calls_them_plainly() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from orchestra import Batch, Call, Done, Envelope
 from orchestra.service.context import Context
 from tests.typing.good_flow import Asked, AskedAgain, Free, Held, Hold, Paid, SoldOut
-from tests.typing.good_handler import free, shelves
+from tests.typing.good_handler import changes, free, shelves
 
 
 # mypy says: incompatible type "Callable[[Hold, Context], Coroutine[Any, Any, Paid]]"
@@ -127,3 +127,15 @@ def a_middleware_is_async(call: Call, event: Any, ctx: Context) -> None: ...
 # pyright says: No overloads for "on" match the provided arguments
 @shelves.on(Asked, retries=3)
 async def a_misspelt_option(event: Asked) -> None: ...
+
+
+# mypy says: expected "Callable[[Change], Coroutine[Any, Any, None]]"
+# pyright says: Parameter 1: type "Change" is incompatible with type "Asked"
+@shelves.on(changes)
+async def another_class_than_the_topics(event: Asked) -> None: ...
+
+
+def publishes_something_else(ctx: Context) -> None:
+    # mypy says: Cannot infer value of type parameter "V" of "publish" of "Context"
+    # pyright says: "Topic[Change]" is not assignable to "Topic[Asked]"
+    ctx.publish(Asked(id="1"), to=changes)

@@ -90,10 +90,24 @@ async def test_batches_are_stored_and_what_failed_is_a_dead_letter(page: dict[st
     assert list(warehouse.rows.values()) == ["1"]
 
 
+async def test_a_topic_without_cloudevents_is_read_and_written(page: dict[str, Any]) -> None:
+    async with running_in_memory(page["legacy"].bridge, topics=["legacy.stock", "legacy.corrections"]) as log:
+        publisher = log.publisher()
+        await publisher.start()
+        await publisher.publish(
+            [Outgoing("legacy.stock", b"pear", b'{"change_id": "7", "item": "pear", "left": -1}', [])]
+        )
+        await publisher.aclose()
+        await until(lambda: bool(log.cluster.records("legacy.corrections")))
+        [record] = log.cluster.records("legacy.corrections")
+
+    assert record.value == b'{"change_id":"7","item":"pear","left":0}'
+
+
 async def test_the_tests_of_the_page_pass(page: dict[str, Any]) -> None:
     await page["test_inventory"].test_an_empty_stock_is_a_rejection()
     page["test_inventory"].test_the_handler_is_a_function()
 
 
 def test_every_snippet_is_run(page: dict[str, ModuleType]) -> None:
-    assert set(page) == {"messages", "inventory", "watch", "warehouse", "test_inventory"}
+    assert set(page) == {"messages", "inventory", "watch", "warehouse", "legacy", "test_inventory"}
