@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from orchestra.testing.kafka_cluster import KafkaCluster
-from tests.faults.together import Ensemble
+pytest.register_assert_rewrite("tests.faults.site")
+
+from orchestra.testing.kafka_cluster import KafkaCluster  # noqa: E402
+from tests.faults.together import Ensemble  # noqa: E402
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

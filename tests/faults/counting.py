@@ -57,7 +57,7 @@ class Count(Command[Counted, Never], type="faults.count.v1", topic="faults.numbe
     account: Key[str]
     number: int
     do: str = ""
-    """What the handler is to do first: "" (nothing), "linger", "stumble" (fail once), or one of ``DOOMED``."""
+    """What the handler is to do first: "" (nothing), "linger", "stumble" (until a later try), or one of ``DOOMED``."""
 
 
 DOOMED = ("poison", "cling", "die")
@@ -99,7 +99,10 @@ async def open_session(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-@counter.handles(Count, retry=Retry(attempts=2, first="50ms", cap="100ms"), timeout=plan.timeout)
+retry = Retry(attempts=2, first="50ms", cap="100ms", later=("5s",), order=plan.order)
+
+
+@counter.handles(Count, retry=retry, timeout=plan.timeout)
 async def count(command: Count, ctx: Context, session: AsyncSession) -> Counted:
     journal("begun", command)
     death.reach("in-handler")
@@ -122,8 +125,8 @@ async def behave(command: Count, ctx: Context) -> None:
         raise ConnectionRefusedError("the dependency is down")
     if plan.fails or command.do == "poison":
         raise PermanentError("poison")
-    if command.do == "stumble" and ctx.attempt == 1:
-        raise TransientError("at the second try")
+    if command.do == "stumble" and ctx.attempt <= retry.attempts:
+        raise TransientError("at a later try")
     if command.do == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     while command.do == "cling":

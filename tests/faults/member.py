@@ -56,6 +56,11 @@ class Member:
         """It ended, and nobody had asked it to."""
         return self.is_to_live and not self.is_alive
 
+    @property
+    def found_no_broker(self) -> bool:
+        """It was started while brokers were away, said so and ended: to start it again is the platform's business."""
+        return self._process.returncode == 4
+
     def dies(self) -> None:
         """It has been told to kill itself: its end is no surprise."""
         self.is_to_live = False

@@ -7,6 +7,8 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from orchestra.retry import Order
+
 VARIABLE = "FAULTS_PLAN"
 
 
@@ -20,6 +22,7 @@ class Plan:
         in_flight: handlers at once.
         die: a stage, and at which record in that stage the process kills itself; see :mod:`tests.faults.dying`.
         hold_commits: from which commit on answers are swallowed, and for how many seconds.
+        order: what becomes of an account's later commands while one waits for a later try.
         fails: every handling fails, as after a bad deployment.
     """
 
@@ -28,6 +31,7 @@ class Plan:
     in_flight: int = 64
     die: tuple[str, int] = ("", 0)
     hold_commits: tuple[int, float] = (0, 0.0)
+    order: Order = "block_key"
     fails: bool = False
 
     @classmethod

@@ -66,6 +66,8 @@ class Site:
         """Account -> how many numbers of it are stored, from 1 on."""
         self.doomed: set[Command] = set()
         """Commands that must end as dead letters."""
+        self.diverted: set[str] = set()
+        """Accounts whose commands may be in a retry topic for a while: committed, safe, and not done."""
         self.numbers = self.settings.topic("faults.numbers")
         self.letters_topic = self.settings.topic("counter.dead-letters")
         self.group = self.settings.scoped("counter")
@@ -159,6 +161,8 @@ class Site:
 
     def _next(self, account: str, do: str) -> Count:
         command = Count(account=account, number=self.sent.get(account, 0) + 1, do=do)
+        if do == "stumble":
+            self.diverted.add(command.account)
         if do in DOOMED:
             self.doomed.add((command.account, command.number))
         return command
@@ -252,7 +256,7 @@ class Site:
             "counted, and not to be": self.ledger.known - self.commands(),
             "dead letter missing": self.doomed - letters,
             "dead letter that should not be": letters - self.doomed,
-            "committed before it was done": self._audit.violations,
+            "committed before it was done": set(self._audit.too_early.values()) - self.doomed,
             "not answered": self.commands() - answered,
             "process that ended by itself": [each.last_words() for each in self.members if each.has_failed],
         }
@@ -336,7 +340,8 @@ class Audit:
         self._looked: dict[Partition, int] = {}
         self._log: dict[tuple[Partition, int], Command] = {}
         self._read: dict[Partition, int] = {}
-        self.violations: list[str] = []
+        self.too_early: dict[tuple[Partition, int], Command] = {}
+        """What was committed and not done, at some moment."""
         self.rounds = 0
 
     async def run(self) -> None:
@@ -355,8 +360,8 @@ class Audit:
             await self._read_to(partition, max(place.done, default=place.base - 1) + 1)
             for offset in (*range(self._looked.get(partition, 0), place.base), *place.done):
                 command = self._log.get((partition, offset))
-                if command is not None and command not in done and command not in self._site.doomed:
-                    self.violations.append(f"{partition} {offset}: {command} is committed and not done")
+                if command is not None and command not in done and command[0] not in self._site.diverted:
+                    self.too_early[partition, offset] = command
             self._looked[partition] = max(place.base, self._looked.get(partition, 0))
 
     async def _read_to(self, partition: Partition, end: int) -> None:

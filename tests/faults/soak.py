@@ -76,7 +76,7 @@ class Soak:
     # ---- members
 
     async def _start_member(self) -> None:
-        member = await self.site.begin(timeout="6s", **self.random.choice(PLANS))
+        member = await self.site.begin(timeout="6s", order="divert_key", **self.random.choice(PLANS))
         self.members.append(member)
         self._unharmed.append(member)
 
@@ -87,7 +87,10 @@ class Soak:
                 if member.has_failed and self._crash.locked():
                     member.dies()
                     self.deaths += 1
+                elif member.has_failed and member.found_no_broker and self._brokers.locked():
+                    member.dies()
                 elif member.has_failed:
+                    member.dies()
                     self.failed.append(f"{member.log.name} ended by itself:\n{member.last_words()}")
                 self.members.remove(member)
                 with contextlib.suppress(ValueError):

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from orchestra.service.budget import DeadLetterBudget
 from orchestra.transport.port import Outgoing, Partition
 from tests.faults.site import PARTITIONS, Site
 from tests.faults.together import together
@@ -16,6 +17,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240), pytest.mark.asyncio
 BACKLOG = 10_000
 DOWN_SECONDS = 25.0
 NO_ANSWER_SECONDS = 20.0
+BAD_RELEASE_SECONDS = 10.0
 
 
 @together()
@@ -55,6 +57,23 @@ async def test_record_that_kills_its_process_is_a_dead_letter_after_a_few_deaths
     assert [reason for _, reason in await site.letters()] == ["CRASH_LOOP"]
     assert set(deaths) == {-9}
     assert len(deaths) <= 8
+
+
+@together()
+async def test_release_that_fails_on_everything_dead_letters_a_few_and_the_mended_one_does_the_rest(site: Site) -> None:
+    await site.send_many(2000, accounts=100)
+    bad = await site.crew(2, fails=True)
+    await site.begun(40)
+    await asyncio.sleep(BAD_RELEASE_SECONDS)
+    for member in bad:
+        assert await member.stop() == 0
+    letters = {command for command, _ in await site.letters()}
+    site.doomed |= letters
+
+    await site.crew(2)
+    await site.settled()
+
+    assert 0 < len(letters) <= 2 * PARTITIONS * DeadLetterBudget().burst, "for each process and partition"
 
 
 @together()
