@@ -234,19 +234,22 @@ class Soak:
         if self._crash.locked() or len(self._unharmed) < MEMBERS:
             return False
         async with self._crash:
-            await self._command("die")
-            account = f"die-{self._number}"
+            account = await self._disturb("die")
             while (account, 2) not in self.site.ledger.known:  # what comes behind it
                 await asyncio.sleep(0.5)
                 self.site.ledger.refresh()
         return True
 
     async def _command(self, do: str) -> bool:
+        await self._disturb(do)
+        return True
+
+    async def _disturb(self, do: str) -> str:
         self._number += 1  # an account of its own: two producers never number the same one
         account = f"{do}-{self._number}"
         await self.site.send(account, do=do)
         await self.site.send(account)
-        return True
+        return account
 
     # ---- what is seen
 
