@@ -202,3 +202,19 @@ def test_a_taken_port_is_a_wrong_setting(environment: dict[str, str], tmp_path: 
             assert process.popen.wait(20) == 3
 
     assert f"cannot listen on 127.0.0.1:{port}" in process.messages()[-1]
+
+
+def test_a_coordinator_is_ready_when_it_has_its_shards_and_tells_the_lag_of_inbox_and_router(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    food = environment | {"FOOD_DELIVERY_DATA": str(tmp_path)}
+    with running(["services.food_delivery.app:food"], food, tmp_path / "log") as process:
+        probe = Probe(process)
+        probe.wait("/ready", lambda status, _: status == 200)
+
+        body = probe.wait("/lag", lambda status, body: status == 200 and len(body["groups"]) == 2)
+
+        groups = {group["group"].removeprefix(f"{food['ORCHESTRA_NAMESPACE']}."): group for group in body["groups"]}
+        assert set(groups) == {"food", "food.router"}
+        assert [row["state"] for row in groups["food"]["partitions"]] == ["idle"] * 8
+        assert {group["lag"] for group in groups.values()} == {0}
