@@ -75,8 +75,8 @@ class BatchLane(Lane):
 
     @property
     def is_full(self) -> bool:
-        """Whether a batch can be handled now. A share's gate ends a batch."""
-        return len(self.waiting) >= self.batch.size or self.is_gated(self.waiting[-1].record)
+        """Whether a batch can be handled now. A share's gate ends a batch, and so does its standing still for this."""
+        return len(self.waiting) >= self.batch.size or self.is_pressed or self.is_gated(self.waiting[-1].record)
 
     def is_due(self, now: float) -> bool:
         """Whether the oldest batch is full, or has waited long enough."""
@@ -101,8 +101,11 @@ class BatchLane(Lane):
 
     def forget(self, done: Iterable[Held]) -> None:
         """These are done. The others stay, in their order."""
-        gone = {id(held.record) for held in done}
-        self.records = deque(record for record in self.records if id(record) not in gone)
+        gone, records = {id(held.record) for held in done}, self.records
+        while records and id(records[0]) in gone:  # nearly always all of them
+            gone.discard(id(records.popleft()))
+        if gone:
+            self.records = deque(record for record in records if id(record) not in gone)
 
     def settle(self, now: float) -> BatchState:
         """What to do next, and when."""

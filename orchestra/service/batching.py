@@ -149,6 +149,8 @@ class Batches:
     async def _try_whole(self, lane: BatchLane, whole: Whole, worker: Worker) -> None:
         tries = whole.tries
         if tries.due > asyncio.get_running_loop().time() and not tries.is_gated:
+            if (last := tries.last_error) is not None and self._must_leave(lane, tries):
+                await self._divide(lane, whole, last, worker)
             return
         if not (self._circuits.are_closed or self._circuits.enter(tries, lane)):
             return
@@ -159,7 +161,8 @@ class Batches:
                 return
             if isinstance(error, GivenUp):
                 raise
-            if len(whole.held) > 1 and self._failing.puts_off(error, whole.held[0].event, tries):
+            is_put_off = len(whole.held) > 1 and self._failing.puts_off(error, whole.held[0].event, tries)
+            if is_put_off and not self._must_leave(lane, tries):
                 return  # it is tried again as it is
             await self._divide(lane, whole, error, worker)
             return
@@ -169,6 +172,10 @@ class Batches:
         self._circuits.succeeded(tries)
         if not worker.is_lost:
             await self._settle(lane, whole, context, worker)
+
+    def _must_leave(self, lane: BatchLane, tries: Tries) -> bool:
+        """Whether the partition stands still for this batch, which failed for itself and not for a dependency."""
+        return lane.is_pressed and not self._failing.is_waiting(tries)
 
     async def _divide(self, lane: BatchLane, whole: Whole, error: Exception, worker: Worker) -> None:
         """The whole batch failed for good: it is tried one by one."""

@@ -94,6 +94,10 @@ class Failing:
         if following.tier is None or not await self._divert(following, progress, tries, record, worker):
             await self._bury(error, Reason.HEAD_OF_LINE, progress, tries, record, worker)
 
+    def is_waiting(self, tries: Tries) -> bool:
+        """Whether the last failure says something about a dependency, and nothing about a record."""
+        return tries.last_error is not None and self._course(tries.last_error, tries)[0] is Course.WAIT
+
     def puts_off(self, error: Exception, event: Envelope, tries: Tries) -> bool:
         """A batch failed. Whether it is tried again as a whole, at a time that is set. Retry topics are for its events
         one by one."""

@@ -472,6 +472,33 @@ async def test_batch_larger_than_the_queue_of_a_service_fills_all_the_same() -> 
     assert sizes == [500, 500]
 
 
+async def test_batch_that_a_whole_window_waits_behind_waits_for_no_more_and_its_poison_is_made_to_leave() -> None:
+    rig = Rig(partitions=1)
+    service = Service("stock")
+    seen: list[list[str]] = []
+
+    @service.on(
+        Placed,
+        batch=Batch(size=100, within="10h"),
+        where={"region": "eu"},
+        retry=Retry(attempts=1_000, first="10h", cap="10h"),
+    )
+    async def store(events: list[Placed]) -> None:
+        seen.append([event.order_id for event in events])
+        if "stuck" in seen[-1]:
+            raise TransientError("not yet")
+
+    async with rig.running(service) as process:
+        await rig.send(Placed(order_id="good"), Placed(order_id="stuck"), region="eu")
+        for _ in range(25):
+            await rig.send(*orders(*range(1_000)))
+        await until(lambda: process.runtime.statistics().skipped == 25_000, timeout=600)
+
+    assert seen == [["good", "stuck"], ["good"], ["stuck"]]
+    assert [letter["reason"] for letter in rig.letters()] == ["HEAD_OF_LINE"]
+    assert rig.lag("shop.orders") == 0
+
+
 async def test_batch_is_redelivered_whole_when_its_process_dies_in_the_handler() -> None:
     rig, batches = Rig(partitions=1), Batches()
     asleep = asyncio.Event()
