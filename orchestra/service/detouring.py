@@ -239,5 +239,6 @@ class Detouring:
         if count and record.partition >= count:  # the source has grown since, and the start checks were not run again
             outgoing = replace(outgoing, partition=record.partition % count)
         position = await self.publishing.store(outgoing, worker)
-        if detour is not None and record.key is not None and about.handler in self._keeping:
+        is_ours = position.partition == record.partition  # else another detour has it, and order is not kept
+        if detour is not None and record.key is not None and about.handler in self._keeping and is_ours:
             detour.put(record.key, about, position)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from orchestra.clock import LoopClock
 from orchestra.errors import DefinitionError, PermanentError, RetryAfter, TransientError
 from orchestra.events.message import StepFailed
 from orchestra.retry import TIERS, Retry
@@ -17,8 +18,8 @@ from orchestra.service.batch import Batch
 from orchestra.service.batch_context import BatchContext
 from orchestra.service.context import Context
 from orchestra.service.service import Service
-from orchestra.transport.port import Outgoing, Partition, Record
-from tests.unit.service.rig import Placed, Process, Reserve, Reserved, Rig, SoldOut, Watched, until
+from orchestra.transport.port import Outgoing, Partition, Record, TopicSpec
+from tests.unit.service.rig import EPOCH, Placed, Process, Reserve, Reserved, Rig, SoldOut, Watched, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -139,7 +140,7 @@ async def test_a_retry_is_never_early_and_hardly_late(tier: str) -> None:
     assert process.runtime.statistics().latest_retry == pytest.approx(max(late), abs=0.002)
 
 
-async def test_a_broker_whose_clock_is_behind_makes_no_retry_early_by_our_own() -> None:
+async def test_retry_after_holds_in_a_retry_topic_whose_delay_is_shorter() -> None:
     tried = Tried(
         Retry(attempts=1, later=("5s",), order="unordered"), lambda _, ctx: RetryAfter(20) if ctx.attempt == 1 else None
     )
@@ -149,7 +150,51 @@ async def test_a_broker_whose_clock_is_behind_makes_no_retry_early_by_our_own() 
         await settled(rig, process, "stock.commands")
 
     (_, _, _, first), (_, _, _, second) = tried.calls
-    assert 20 <= second - first < 21, "RetryAfter holds in the retry topic too, where the delay is shorter"
+    assert 20 <= second - first < 21
+
+
+class Skewed(LoopClock):
+    """A machine's clock that differs from the broker's by some seconds, which may change."""
+
+    def __init__(self, ahead: float) -> None:
+        super().__init__(EPOCH)
+        self.ahead = ahead
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(seconds=self.ahead)
+
+
+@pytest.mark.parametrize("ahead", [-2.0, 2.0])
+async def test_due_differs_by_as_much_as_the_clocks_of_machine_and_broker(ahead: float) -> None:
+    tried = Tried(
+        Retry(attempts=1, later=("5s",), order="unordered"),
+        lambda _, ctx: TransientError("no") if ctx.attempt == 1 else None,
+    )
+    rig = Rig()
+    rig.clock = Skewed(ahead)
+    async with rig.running(tried.service) as process:
+        await rig.command(Reserve(order_id="1"))
+        await settled(rig, process, "stock.commands")
+
+    (_, _, _, first), (_, _, _, second) = tried.calls
+    assert second - first == pytest.approx(5.0 - ahead, abs=0.3)
+
+
+async def test_a_clock_that_is_put_back_meanwhile_makes_no_retry_early() -> None:
+    tried = Tried(
+        Retry(attempts=1, later=("5s",), order="unordered"),
+        lambda _, ctx: TransientError("no") if ctx.attempt == 1 else None,
+    )
+    rig = Rig()
+    rig.clock = clock = Skewed(0.0)
+    async with rig.running(tried.service) as process:
+        await rig.command(Reserve(order_id="1"))
+        await asyncio.sleep(3)
+        clock.ahead = -10.0
+        await settled(rig, process, "stock.commands")
+
+    (_, _, _, first), (_, _, _, second) = tried.calls
+    assert second - first == pytest.approx(15.0, abs=0.3), "by its own clock, which is asked again"
 
 
 async def test_what_waits_in_a_retry_topic_holds_nobody_up_and_little_of_it_is_in_memory() -> None:
@@ -458,6 +503,22 @@ async def test_a_record_that_is_on_its_detour_already_does_not_go_there_twice() 
 
     assert tried.attempts == [1, 2]
     assert len(rig.records("stock.retry.30s")) == 1
+
+
+async def test_a_retry_topic_that_is_narrower_than_a_source_that_has_grown_takes_its_records_all_the_same() -> None:
+    tried = Tried(
+        Retry(attempts=1, later=("5s",), order="divert_key"),
+        lambda _, ctx: TransientError("no") if ctx.attempt == 1 else None,
+    )
+    rig = Rig(partitions=4)
+    config = {"message.timestamp.type": "LogAppendTime"}
+    rig.cluster.create(TopicSpec("stock.retry.5s", partitions=1, config=config))
+    async with rig.running(tried.service) as process:
+        await send(rig, *(str(number) for number in range(20)))
+        await settled(rig, process, "stock.commands")
+
+    assert len(tried.done) == 20
+    assert rig.letters() == []
 
 
 async def test_the_retry_topics_are_waited_for_while_the_brokers_are_away() -> None:
