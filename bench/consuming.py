@@ -32,12 +32,15 @@ TOPICS = {
     RAW: "binary",
     ours("orchestra, binary, 1 lane", "one_lane"): "binary",
     OURS: "binary",
-    ours("orchestra, structured, 1 lane", "one_lane"): "structured",
-    ours("orchestra, structured, 64 lanes", "many_lanes"): "structured",
     PEER: "binary",
     SAFE_PEER: "few",
+    ours("orchestra, structured, 1 lane", "one_lane"): "structured",
+    ours("orchestra, structured, 64 lanes", "many_lanes"): "structured",
 }
-"""Contestant -> what it reads: binary, structured, or few records for those who are slow."""
+"""Contestant -> what it reads: binary, structured, or few records for those who are slow.
+
+In this order they take their turns: those whose ratio has a target are next to each other.
+"""
 
 
 @dataclass(frozen=True, slots=True)
