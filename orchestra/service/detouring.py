@@ -23,7 +23,7 @@ from orchestra.service.lanes import Share, Worker
 from orchestra.service.offsets import Place, read_place
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
-from orchestra.service.retry_topic import Detoured, source_of, topic_of
+from orchestra.service.retry_topic import Detoured, Source, topic_of
 from orchestra.service.service import Service
 from orchestra.service.statistics import Statistics
 from orchestra.settings import Settings
@@ -186,7 +186,7 @@ class Detouring:
         detour, name = worker.lane.share.detour, tries.binding.name
         if detour is None or record.key is None or name not in self._keeping:
             return False
-        source = source_of(record)
+        source = _source(record, tries)
         if tries.came is None:
             if detour.is_on(name, record.key, source):
                 return True
@@ -229,7 +229,7 @@ class Detouring:
             handler=tries.binding.name,
             attempt=tries.attempt,
             hop=tries.came.hop + 1 if tries.came else 1,
-            source=source_of(record),
+            source=_source(record, tries),
             first_failure=tries.first_failure,
             not_before=self._clock.now().timestamp() + least if least > TIERS[tier] else 0.0,
             error_class=type(error).__qualname__ if error else tries.came.error_class if tries.came else "",
@@ -242,3 +242,10 @@ class Detouring:
         is_ours = position.partition == record.partition  # else another detour has it, and order is not kept
         if detour is not None and record.key is not None and about.handler in self._keeping and is_ours:
             detour.put(record.key, about, position)
+
+
+def _source(record: Record, tries: Tries) -> Source:
+    """Where it was read first. What a record of another topic says of that in its headers is nothing to us."""
+    if tries.came is not None:
+        return tries.came.source
+    return Source(record.topic, record.partition, record.offset, record.timestamp_ms)

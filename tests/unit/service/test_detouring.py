@@ -317,6 +317,26 @@ async def test_a_record_of_a_retry_topic_that_says_nothing_useful_is_a_dead_lett
         assert [answer.type for answer in rig.answers()] == ["orchestra.step.failed.v1"]
 
 
+async def test_headers_of_a_retry_topic_on_a_record_of_another_topic_mean_nothing() -> None:
+    """Somebody copied it back by hand, headers and all."""
+    tried = Tried(
+        Retry(attempts=1, later=("5s",), order="divert_key"),
+        lambda _, ctx: TransientError("no") if ctx.attempt == 1 else None,
+    )
+    rig = Rig(partitions=1)
+    async with rig.running(tried.service) as process:
+        await send(rig, "a")
+        await settled(rig, process, "stock.commands")
+        [there] = rig.records("stock.retry.5s")
+        await rig.put(Outgoing("stock.commands", there.key, there.value, there.headers))
+        await settled(rig, process, "stock.commands")
+
+    assert tried.attempts == [1, 2, 1, 2]
+    first, second = rig.records("stock.retry.5s")
+    assert [told(record, "source-offset") for record in (first, second)] == ["0", "1"]
+    assert len(second.headers) == len(first.headers)
+
+
 async def test_a_record_that_the_retry_topic_does_not_take_is_a_dead_letter() -> None:
     tried = Tried(Retry(attempts=1, later=("5s",), order="unordered"), lambda *_: TransientError("no"))
     rig = Rig()
