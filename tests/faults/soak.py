@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from orchestra.testing.kafka_cluster import KafkaCluster
 from tests.faults.member import Member
@@ -28,7 +29,7 @@ MEMBERS = 4
 ACCOUNTS = 200
 RATE = 100.0
 """Commands a second."""
-PLANS = ({}, {"delay": 0.02}, {"delay": 0.2}, {"in_flight": 500})
+PLANS: tuple[dict[str, Any], ...] = ({}, {"delay": 0.02}, {"delay": 0.2}, {"in_flight": 500})
 SETTLE_SECONDS = 180.0
 
 
@@ -37,7 +38,7 @@ class Soak:
 
     def __init__(self, site: Site, seed: int, minutes: float) -> None:
         self.site = site
-        self.random = Random(seed)
+        self.seed = seed
         self.seconds = minutes * 60
         self.faults: Counter[str] = Counter()
         self.now_broken: list[str] = []
@@ -60,13 +61,14 @@ class Soak:
         for member in self.members:
             await member.running()
         self._began = time.monotonic()
+        schedule = Random(self.seed)
         async with asyncio.TaskGroup() as tasks:
             progress = tasks.create_task(self._progress())
             crew = tasks.create_task(self._crew())
             async with self.site.producing(RATE, accounts=ACCOUNTS), asyncio.TaskGroup() as faults:
                 while (left := self._began + self.seconds - time.monotonic()) > 0:
-                    await asyncio.sleep(min(left, self.random.uniform(0.5, 5)))
-                    faults.create_task(self._fault())
+                    await asyncio.sleep(min(left, schedule.uniform(0.5, 5)))
+                    faults.create_task(self._fault(Random(schedule.random())))
             self._is_over = True
             print("faults are over: waiting until everything is done", flush=True)
             await self.site.at_rest(SETTLE_SECONDS)
@@ -76,7 +78,8 @@ class Soak:
     # ---- members
 
     async def _start_member(self) -> None:
-        member = await self.site.begin(timeout="6s", order="divert_key", **self.random.choice(PLANS))
+        plan = PLANS[len(self.site.members) % len(PLANS)]
+        member = await self.site.begin(timeout="6s", order="divert_key", **plan)
         self.members.append(member)
         self._unharmed.append(member)
 
@@ -100,8 +103,10 @@ class Soak:
 
     # ---- faults
 
-    async def _fault(self) -> None:
-        kinds: dict[str, tuple[int, Callable[[], Awaitable[bool]]]] = {
+    async def _fault(self, chance: Random) -> None:
+        """One fault. What it draws, it draws from its own chance: so a seed repeats kinds, times and durations, however
+        long each of them takes."""
+        kinds: dict[str, tuple[int, Callable[[Random], Awaitable[bool]]]] = {
             "member killed": (6, self._kill),
             "member stopped and woken": (4, self._freeze),
             "member asked to end": (5, self._terminate),
@@ -111,21 +116,21 @@ class Soak:
             "broker hangs": (2, self._freeze_broker),
             "all brokers away": (1, self._outage),
             "dependency down": (3, self._break_dependency),
-            "poison": (4, lambda: self._command("poison")),
-            "handler that clings": (2, lambda: self._command("cling")),
-            "handler that takes long": (4, lambda: self._command("linger")),
-            "handler that stumbles": (4, lambda: self._command("stumble")),
+            "poison": (4, lambda _: self._command("poison")),
+            "handler that clings": (2, lambda _: self._command("cling")),
+            "handler that takes long": (4, lambda _: self._command("linger")),
+            "handler that stumbles": (4, lambda _: self._command("stumble")),
             "record that kills its process": (1, self._crash_loop),
         }
-        name = self.random.choices(list(kinds), [weight for weight, _ in kinds.values()])[0]
+        name = chance.choices(list(kinds), [weight for weight, _ in kinds.values()])[0]
         self.now_broken.append(name)
         try:
-            if await kinds[name][1]():
+            if await kinds[name][1](chance):
                 self.faults[name] += 1
         finally:
             self.now_broken.remove(name)
 
-    def _victim(self) -> Member | None:
+    def _victim(self, chance: Random) -> Member | None:
         """A member that nothing happens to yet; one at least is always left alone.
 
         Nobody, while a record kills its processes: whoever is killed then, at the moment when a suspect runs alone,
@@ -134,34 +139,34 @@ class Soak:
         alive = [member for member in self._unharmed if member.is_alive]
         if len(alive) < 2 or self._crash.locked():
             return None
-        victim = self.random.choice(alive)
+        victim = chance.choice(alive)
         self._unharmed.remove(victim)
         return victim
 
-    async def _kill(self) -> bool:
-        if (member := self._victim()) is None:
+    async def _kill(self, chance: Random) -> bool:
+        if (member := self._victim(chance)) is None:
             return False
         member.kill()
         return True
 
-    async def _freeze(self) -> bool:
-        if (member := self._victim()) is None:
+    async def _freeze(self, chance: Random) -> bool:
+        if (member := self._victim(chance)) is None:
             return False
-        seconds = self.random.choice((1.0, 2.5 * SESSION_SECONDS))
+        seconds = chance.choice((1.0, 2.5 * SESSION_SECONDS))
         await asyncio.to_thread(self.site.pause, member)
         await asyncio.sleep(seconds)
         member.resume()
         self._unharmed.append(member)
         return True
 
-    async def _terminate(self) -> bool:
-        if (member := self._victim()) is None:
+    async def _terminate(self, chance: Random) -> bool:
+        if (member := self._victim(chance)) is None:
             return False
         await self._ends_in_time(member, self.site.settings.drain_timeout + 4 * self.site.settings.request_timeout)
         return True
 
-    async def _terminate_twice(self) -> bool:
-        if (member := self._victim()) is None:
+    async def _terminate_twice(self, chance: Random) -> bool:
+        if (member := self._victim(chance)) is None:
             return False
         member.terminate()
         await asyncio.sleep(0.3)
@@ -175,14 +180,14 @@ class Soak:
             self.failed.append(f"{member.log.name} had not ended {seconds:.0f} s after it was asked to")
             member.kill()
 
-    async def _kill_broker(self) -> bool:
-        return await self._without_a_broker(signal.SIGKILL, self.random.uniform(0, 10))
+    async def _kill_broker(self, chance: Random) -> bool:
+        return await self._without_a_broker(signal.SIGKILL, chance)
 
-    async def _move_leader(self) -> bool:
-        return await self._without_a_broker(signal.SIGTERM, self.random.uniform(0, 10))
+    async def _move_leader(self, chance: Random) -> bool:
+        return await self._without_a_broker(signal.SIGTERM, chance)
 
-    async def _without_a_broker(self, how: signal.Signals, seconds: float) -> bool:
-        node = self.random.choice(self.site.cluster.nodes).id
+    async def _without_a_broker(self, how: signal.Signals, chance: Random) -> bool:
+        node, seconds = chance.choice(self.site.cluster.nodes).id, chance.uniform(0, 10)
         if self._brokers.locked() or self._is_over:
             return False
         async with self._brokers:
@@ -195,8 +200,8 @@ class Soak:
             await self._bring_back()
         return True
 
-    async def _freeze_broker(self) -> bool:
-        node, seconds = self.random.choice(self.site.cluster.nodes).id, self.random.uniform(2, 12)
+    async def _freeze_broker(self, chance: Random) -> bool:
+        node, seconds = chance.choice(self.site.cluster.nodes).id, chance.uniform(2, 12)
         if self._brokers.locked():
             return False
         async with self._brokers:
@@ -206,8 +211,8 @@ class Soak:
             await asyncio.to_thread(self.site.cluster.wait_ready)
         return True
 
-    async def _outage(self) -> bool:
-        seconds = self.random.uniform(2, 20)
+    async def _outage(self, chance: Random) -> bool:
+        seconds = chance.uniform(2, 20)
         if self._brokers.locked():
             return False
         async with self._brokers:
@@ -220,8 +225,8 @@ class Soak:
     async def _bring_back(self) -> None:
         await asyncio.to_thread(self.site.cluster.start_missing)
 
-    async def _break_dependency(self) -> bool:
-        seconds = self.random.uniform(2, 15)
+    async def _break_dependency(self, chance: Random) -> bool:
+        seconds = chance.uniform(2, 15)
         if self._dependency.locked():
             return False
         async with self._dependency:
@@ -230,7 +235,7 @@ class Soak:
             self.site.mend_dependency()
         return True
 
-    async def _crash_loop(self) -> bool:
+    async def _crash_loop(self, _: Random) -> bool:
         if self._crash.locked() or len(self._unharmed) < MEMBERS:
             return False
         async with self._crash:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -460,6 +461,28 @@ async def test_dependency_that_is_down_burns_no_attempt_and_makes_no_dead_letter
     assert 10 < len(attempts) < 40
     assert rig.letters() == []
     assert len(rig.answers()) == 1
+
+
+async def test_dependency_that_is_down_for_a_minute_costs_a_backlog_of_ten_thousand_no_try() -> None:
+    attempts: Counter[int] = Counter()
+
+    async def down_for_a_minute(command: Reserve, ctx: Context) -> Reserved:
+        attempts[ctx.attempt] += 1
+        if asyncio.get_running_loop().time() < 60:
+            raise ConnectionRefusedError("database")
+        return Reserved(order_id=command.order_id)
+
+    rig = Rig()
+    service = reserving(down_for_a_minute, retry=Retry(attempts=1))
+    messages = [Reserve(order_id=str(number % 500), count=number) for number in range(10_000)]
+    async with rig.running(service):
+        await rig.send(*messages)
+        await asyncio.sleep(90)
+        assert rig.lag("stock.commands") == 0
+
+    assert set(attempts) == {1}
+    assert 10_000 < attempts[1] < 10_200, "each once, and a few probes"
+    assert rig.letters() == []
 
 
 async def test_offset_is_not_committed_while_the_reply_cannot_be_published() -> None:
