@@ -101,6 +101,11 @@ class Share:
         self.committed: Committed | None = None
         """What was committed last."""
 
+    @property
+    def is_clear(self) -> bool:
+        """No retry topic, and nothing of its keys is in one now."""
+        return self.delay is None and not self.detour
+
 
 class Waiting(Protocol):
     """How far a record has come that has to wait, as the handling said it; only the handling reads the rest of it."""

@@ -91,8 +91,8 @@ class Processor:
             event = decode(record.headers, record.value) if self._all_events else self._reading.read(record)
         except DecodeError as error:
             return await self._bury(record, worker, error, Reason.DECODE)
-        binding = self._routes[event.type]
-        if type(binding) is not Binding or not lane.share.is_plain or not self._circuits.are_closed:
+        binding, share = self._routes[event.type], lane.share
+        if type(binding) is not Binding or not ((share.is_plain or share.is_clear) and self._circuits.are_closed):
             return await self._fork(binding, event, record, worker, lane)
         try:  # nearly always: one handler, which does it at the first try
             out = await self._attempt(binding, event, record, worker)
