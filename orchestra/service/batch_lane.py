@@ -27,15 +27,20 @@ class Handlings:
         self.left = left
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Held:
     """An event that waits for a batch handler, or is in its hands. ``at``: since when, in the loop's time."""
 
-    record: Record
-    event: Envelope
-    binding: Binding
-    handlings: Handlings
-    at: float
+    __slots__ = ("at", "binding", "event", "handlings", "record")
+
+    def __init__(
+        self, record: Record, event: Envelope, binding: Binding, handlings: Handlings | None, at: float
+    ) -> None:
+        self.record = record
+        self.event = event
+        self.binding = binding
+        self.handlings = handlings
+        """None: no other batch handler has it."""
+        self.at = at
 
 
 @dataclass(slots=True)

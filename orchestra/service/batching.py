@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
 from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
+from orchestra.events.cloudevents import decode
 from orchestra.service.batch_call import BatchCall
 from orchestra.service.batch_context import BatchContext, Item
 from orchestra.service.batch_lane import BatchLane, Handlings, Held, Single, Whole
@@ -54,17 +55,22 @@ class Batches:
         self._statistics = statistics
         self._run = run
         self._reading = reading
+        self._all_events = not reading
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # ---- collecting
 
     def admit(self, share: Share, record: Record) -> None:
         """Queue a record of a topic that is read in batches, which the share's tracker has admitted."""
         try:
-            event = self._reading.read(record)
+            event = decode(record.headers, record.value) if self._all_events else self._reading.read(record)
         except DecodeError:
             self._lanes.admit(share, record)  # by itself, to become a dead letter
             return
         route = self._routes[event.type]
+        if type(route) is tuple and len(route) == 1 and route[0].admits is None:  # nearly always
+            self._hold(share, Held(record, event, route[0], None, self._now()))
+            return
         chosen, failed = choose(route if isinstance(route, tuple) else (), event, record.topic)
         if failed:
             self._lanes.admit(share, record)
@@ -73,7 +79,7 @@ class Batches:
             self._lanes.pass_over(share, record)
         else:
             handlings = Handlings(len(chosen))
-            now = asyncio.get_running_loop().time()
+            now = self._now()
             for binding in chosen:
                 self._hold(share, Held(record, event, binding, handlings, now))
 
@@ -90,6 +96,12 @@ class Batches:
             self._lanes.collect(lane, held.record)
         if lane.is_collecting and lane.is_full:
             self._wake(lane)
+
+    def _now(self) -> float:
+        loop = self._loop
+        if loop is None:  # remembered: asking for the running loop is a system call in Python 3.11
+            loop = self._loop = asyncio.get_running_loop()
+        return loop.time()
 
     def _wake(self, lane: BatchLane) -> None:
         lane.is_collecting = False
@@ -266,8 +278,10 @@ class Batches:
         lane.forget(done)
         lane.is_pressed = False
         for held in done:
-            held.handlings.left -= 1
-            is_done = not held.handlings.left
+            is_done = True
+            if (handlings := held.handlings) is not None:
+                handlings.left -= 1
+                is_done = not handlings.left
             self._statistics.handled += is_done
             self._lanes.complete(lane, held.record, is_done=is_done)
 

@@ -33,7 +33,6 @@ class Reading:
             DecodeError: the record is not as its topic says.
         """
         source = source_of(record)
-        topic = self._topics.get(source.topic)
-        if topic is None:
+        if (topic := self._topics.get(source.topic)) is None:
             return decode(record.headers, record.value)
         return topic.envelope(record.value, f"{source.topic}/{source.partition}/{source.offset}")
