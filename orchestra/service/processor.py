@@ -260,7 +260,7 @@ class Processor:
         context = Context(event, record, binding.site, 1 if tries is None else tries.attempt)
         reservation: Reservation | None = None
         try:
-            if binding.is_command and "expirytime" in event.extensions and self._is_expired(event):
+            if binding.is_command and event.get("expirytime") is not None and self._is_expired(event):
                 return await self._expired(binding, context, tries)
             if binding.threads is not None:
                 reservation = await reserve(binding.threads, context, worker)
