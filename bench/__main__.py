@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -43,6 +44,7 @@ BY_NAME_ONLY: dict[str, Measurement] = {"pace": consuming.pace}
 def main() -> int:
     arguments = _arguments()
     console = Console(width=None if sys.stdout.isatty() else 130)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # its processes end with it
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # a new topic has no leader for a moment
     machine = hardware()
     folder = Path(tempfile.mkdtemp(prefix="orchestra-bench-"))
