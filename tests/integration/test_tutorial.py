@@ -24,7 +24,7 @@ def free_port() -> int:
 
 def script(folder: Path) -> str:
     """The whole page as one shell script: files are written as they come, commands are run as they come."""
-    lines = ["set -eum", f"cd {folder}"]
+    lines = ["set -eum", "trap 'kill $(jobs -p) 2> /dev/null || true' EXIT", f"cd {folder}"]
     for number, (kind, text) in enumerate(BLOCKS):
         if kind == "console":
             lines.append(text)
