@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Collection
 
 from orchestra.clock import Clock
 from orchestra.errors import TransportError
-from orchestra.service.lanes import Share
 from orchestra.service.offsets import WINDOW, Place, read_place
+from orchestra.service.share import Share
 from orchestra.transport.port import Committed, Consumer, Partition, Record
 
 HELD = 32

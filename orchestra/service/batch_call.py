@@ -10,9 +10,9 @@ from orchestra.service.batch_context import BatchContext, Item
 from orchestra.service.binding import Binding
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
-from orchestra.service.lanes import Worker
 from orchestra.service.outcome import Cause, Result, records
 from orchestra.service.reserving import reserve
+from orchestra.service.share import Worker
 from orchestra.service.threads import Reservation
 from orchestra.transport.port import Outgoing
 

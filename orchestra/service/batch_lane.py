@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from orchestra.events.envelope import Envelope
 from orchestra.service.batch_context import Item
-from orchestra.service.lanes import Lane, Share
 from orchestra.service.progress import Progress, Tries
+from orchestra.service.share import Lane, Share
 from orchestra.transport.port import Record
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class BatchLane(Lane):
 
 
 class BatchState:
-    """The progress of a batch lane; see :class:`orchestra.service.lanes.Waiting`."""
+    """The progress of a batch lane; see :class:`orchestra.service.share.Waiting`."""
 
     __slots__ = ("until", "why")
 

@@ -16,12 +16,13 @@ from orchestra.service.batch_context import BatchContext, Item
 from orchestra.service.batch_lane import BatchLane, Handlings, Held, Single, Whole
 from orchestra.service.failing import Failing
 from orchestra.service.isolation import Condemned
-from orchestra.service.lanes import Lanes, Share, Waiting, Worker
+from orchestra.service.lanes import Lanes
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.reading import Reading
 from orchestra.service.retry import Reason, TimedOutError
 from orchestra.service.routing import Routes, choose
+from orchestra.service.share import Share, Waiting, Worker
 from orchestra.service.signals import GivenUp
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record

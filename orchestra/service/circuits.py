@@ -16,11 +16,12 @@ import logging
 from orchestra.ids import Jitter
 from orchestra.service.circuit import Circuit
 from orchestra.service.handler import Handler
-from orchestra.service.lanes import Lane, Lanes
+from orchestra.service.lanes import Lanes
 from orchestra.service.progress import Tries
 from orchestra.service.resources import in_order
 from orchestra.service.retry import waiting_delay
 from orchestra.service.service import Service
+from orchestra.service.share import Lane
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from orchestra.errors import CommitFailedError, TransportError
 from orchestra.service.crash_loop import IDLE_SECONDS
-from orchestra.service.lanes import Share
+from orchestra.service.share import Share
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Committed, Consumer
 

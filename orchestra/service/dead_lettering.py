@@ -12,12 +12,12 @@ from orchestra.service.budget import Purse
 from orchestra.service.context import effect_id_of
 from orchestra.service.dead_letter import dead_letter, dead_letter_id, failure_of
 from orchestra.service.deployment import Deployment
-from orchestra.service.lanes import Worker
 from orchestra.service.outcome import Cause, failed
 from orchestra.service.progress import Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.retry import Reason
 from orchestra.service.retry_topic import source_of
+from orchestra.service.share import Worker
 from orchestra.service.signals import Held
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record

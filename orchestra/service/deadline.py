@@ -9,8 +9,9 @@ import asyncio
 from collections.abc import Callable
 
 from orchestra.errors import TransientError
-from orchestra.service.lanes import Lanes, Worker
+from orchestra.service.lanes import Lanes
 from orchestra.service.retry import TimedOutError
+from orchestra.service.share import Worker
 
 
 class Deadlines:

@@ -19,12 +19,12 @@ from orchestra.retry import TIERS
 from orchestra.service import retry_topic
 from orchestra.service.binding import Binding
 from orchestra.service.detour import Detour
-from orchestra.service.lanes import Share, Worker
 from orchestra.service.offsets import Place, read_place
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.retry_topic import Detoured, Source, topic_of
 from orchestra.service.service import Service
+from orchestra.service.share import Share, Worker
 from orchestra.service.statistics import Statistics
 from orchestra.settings import Settings
 from orchestra.transport.port import Committed, Consumer, Partition, Record, TopicState, Transport

@@ -12,7 +12,8 @@ import logging
 from collections.abc import Collection
 
 from orchestra.service.committing import Committer
-from orchestra.service.lanes import Lanes, Share
+from orchestra.service.lanes import Lanes
+from orchestra.service.share import Share
 
 _log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from orchestra.retry import TIERS
 from orchestra.service.circuits import Circuits
 from orchestra.service.dead_lettering import DeadLettering
 from orchestra.service.detouring import Detouring
-from orchestra.service.lanes import Worker
 from orchestra.service.progress import Progress, Tries
 from orchestra.service.retry import Course, Reason, TimedOutError, contention_delay, course_of, earliest
+from orchestra.service.share import Worker
 from orchestra.service.signals import GivenUp, Held
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Record

@@ -11,8 +11,9 @@ import logging
 
 from orchestra.service.committing import Committer
 from orchestra.service.crash_loop import MARKED
-from orchestra.service.lanes import Lane, Lanes, Share
+from orchestra.service.lanes import Lanes
 from orchestra.service.offsets import read_place
+from orchestra.service.share import Lane, Share
 
 _log = logging.getLogger(__name__)
 

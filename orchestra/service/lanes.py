@@ -9,10 +9,10 @@ record: a worker whose handler does not wait goes straight on to the next lane. 
 calls one other worker before it begins, and that one does the same; so when a handler waits, somebody is on the way
 already, and when none does, one worker does it all. At most ``limit`` workers exist.
 
-What it costs (a no-op handler, 182 bytes of JSON, Python 3.11 on one EPYC core, CPU): 13 us a record, of which
-decoding and validating are 7.6, the pass 2.5, and fetch loop, tracker, lanes and workers together 2.7. Measured beside
-it: a task 2.3, a timeout object 4.1, a log line 6.3, an exit stack 0.9. That is why none of them is here, and why
-deadlines share one timer (``deadline.py``). Because workers go on from record to record, a context variable that a
+What it costs (a no-op handler, 312 bytes of JSON, Python 3.11 on one EPYC core, CPU): 10 us a record, of which decoding
+and validating are 6, the pass 1.3, and tracker, lanes and workers together 1.8. Measured beside it: a task 2.3, a
+timeout object 4.1, a log line 6.3, an exit stack 0.9. That is why none of them is here, and why deadlines share one
+timer (``deadline.py``). Because workers go on from record to record, a context variable that a
 handler sets and does not reset is seen by later handlers.
 
 A record that has to wait (for its next try, for a dependency) is *parked*: its lane leaves the worker, with how far it
@@ -30,136 +30,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Ite
 from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol
 
-from orchestra.service.crash_loop import Suspicion
-from orchestra.service.detour import Detour
-from orchestra.service.offsets import WINDOW, Place, Tracker
+from orchestra.service.share import Lane, Share, Waiting, Worker
 from orchestra.service.signals import GivenUp
-from orchestra.transport.port import Committed, Partition, Record
+from orchestra.transport.port import Record
 
-
-class Share:
-    """One partition during one assignment. A partition that comes back is another share: what is left of the old one
-    can change nothing about the new one."""
-
-    __slots__ = (
-        "busy",
-        "committed",
-        "delay",
-        "detour",
-        "drained",
-        "finished",
-        "gate",
-        "held",
-        "is_draining",
-        "is_held_back",
-        "is_paused",
-        "is_plain",
-        "lanes",
-        "parked",
-        "partition",
-        "queued",
-        "since",
-        "suspicion",
-        "tracker",
-    )
-
-    def __init__(self, partition: Partition, start: Place | None, *, ahead: int = WINDOW) -> None:
-        self.partition = partition
-        self.tracker = Tracker(start)
-        self.suspicion = Suspicion(start, ahead)
-        self.gate: int | None = None
-        """The offset from which no record may be begun before the place has moved; None: there is no such offset."""
-        self.held: list[Lane] = []
-        """Lanes that wait for the gate."""
-        self.finished = 0
-        """Records that are done, since the assignment."""
-        self.since = asyncio.get_running_loop().time()
-        """When it was assigned, in the loop's time."""
-        self.lanes: dict[bytes | str, Lane] = {}
-        """By key; those of batch handlers by the handler's name."""
-        self.queued = 0
-        """Records that wait or are being handled."""
-        self.busy = 0
-        """Records that are being handled."""
-        self.is_draining = False
-        """Nothing new is begun."""
-        self.drained = asyncio.Event()
-        """Draining, and nothing is being handled."""
-        self.parked: set[Lane] = set()
-        """Lanes whose oldest record waits, without a worker."""
-        self.is_paused = False
-        self.delay: float | None = None
-        """Of a retry topic: seconds from append to the next try."""
-        self.detour: Detour | None = None
-        """Which records of these keys are in retry topics, where order has to be kept with them."""
-        self.is_held_back = False
-        """Paused because enough of its records wait for their time; to be read again from the first that does not."""
-        self.is_plain = True
-        """Nothing of the two."""
-        self.committed: Committed | None = None
-        """What was committed last."""
-
-    @property
-    def is_clear(self) -> bool:
-        """No retry topic, and nothing of its keys is in one now."""
-        return self.delay is None and not self.detour
-
-
-class Waiting(Protocol):
-    """How far a record has come that has to wait, as the handling said it; only the handling reads the rest of it."""
-
-    @property
-    def until(self) -> float:
-        """When to go on, in the loop's time."""
-        ...
-
-    @property
-    def why(self) -> str:
-        """What it waits for, for people."""
-        ...
-
-
-class Lane:
-    """The records of one key that are not done, oldest first. ``progress``, ``abandoned``: of the oldest."""
-
-    __slots__ = ("abandoned", "is_pressed", "key", "progress", "records", "share", "until")
-
-    def __init__(self, share: Share, key: bytes | str | None, record: Record) -> None:
-        self.share = share
-        self.key = key
-        self.records = deque((record,))
-        self.progress: Waiting | None = None
-        """How far it has come; None: not begun."""
-        self.abandoned: str | None = None
-        """The handler that ignored its cancellation, and was given up with it."""
-        self.is_pressed = False
-        """Its partition is held up by it alone: it gets no further try."""
-        self.until: float | None = None
-        """When a parked lane goes on, in the loop's time; None: it is not parked."""
-
-
-class Worker:
-    """A task that handles records; what the processor tells it is for :class:`orchestra.service.deadline.Deadlines`."""
-
-    __slots__ = ("deadline", "handler", "is_lost", "is_timed_out", "is_waiting", "lane", "task")
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.lane: Lane | None = None
-        self.handler = ""
-        """Whose attempt is under way."""
-        self.deadline: float | None = None
-        """When the attempt under way is to be cancelled, or has been and is to be given up."""
-        self.is_timed_out = False
-        self.is_waiting = False
-        """Until the brokers are back: not worth waiting for when partitions are taken away."""
-        self.is_lost = False
-        """Given up: the lane has gone to somebody else."""
-
-
-Handle = Callable[[Record, "Worker", Lane], Awaitable[Waiting | None]]
+Handle = Callable[[Record, Worker, Lane], Awaitable[Waiting | None]]
 """Handles the oldest record of a lane. None: it may count as done. Else it waits, and is handled again later, from
 where it is. Raises CancelledError and GivenUp; anything else is a mistake of ours, and ends the service."""
 

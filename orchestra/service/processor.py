@@ -27,13 +27,13 @@ from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
 from orchestra.service.failing import Failing
 from orchestra.service.isolation import Condemned
-from orchestra.service.lanes import Lane, Waiting, Worker
 from orchestra.service.outcome import Cause, Result, records, refused
 from orchestra.service.progress import Progress, PutBack, Tries
 from orchestra.service.publishing import Publishing
 from orchestra.service.reserving import reserve
 from orchestra.service.retry import Reason, TimedOutError
 from orchestra.service.routing import Route, Routes, choose
+from orchestra.service.share import Lane, Waiting, Worker
 from orchestra.service.signals import Held, Refused
 from orchestra.service.statistics import Statistics
 from orchestra.service.threads import Reservation

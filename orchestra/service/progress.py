@@ -51,7 +51,7 @@ class Tries:
 
 
 class Progress:
-    """A record that waits. Its lane keeps this; see :class:`orchestra.service.lanes.Waiting`."""
+    """A record that waits. Its lane keeps this; see :class:`orchestra.service.share.Waiting`."""
 
     __slots__ = ("event", "left", "until", "why")
 
@@ -72,7 +72,7 @@ class Progress:
 
 
 class PutBack:
-    """A record that waits and is then begun anew. See :class:`orchestra.service.lanes.Waiting`."""
+    """A record that waits and is then begun anew. See :class:`orchestra.service.share.Waiting`."""
 
     __slots__ = ("until", "why")
 

@@ -10,8 +10,8 @@ from orchestra.clock import Clock
 from orchestra.errors import RecordTooLargeError, TopicError, TransportError
 from orchestra.ids import Jitter
 from orchestra.service.dead_letter import bare, without_payload
-from orchestra.service.lanes import Worker
 from orchestra.service.retry import waiting_delay
+from orchestra.service.share import Worker
 from orchestra.service.signals import GivenUp
 from orchestra.service.statistics import Statistics
 from orchestra.transport.port import Outgoing, Position, Publisher

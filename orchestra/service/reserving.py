@@ -6,7 +6,7 @@ import asyncio
 
 from orchestra.service.batch_context import BatchContext
 from orchestra.service.context import Context
-from orchestra.service.lanes import Worker
+from orchestra.service.share import Worker
 from orchestra.service.threads import Reservation, Threads
 
 

@@ -22,12 +22,13 @@ from orchestra.service.detouring import Detouring
 from orchestra.service.drain import drain
 from orchestra.service.failing import Failing
 from orchestra.service.isolation import Isolation
-from orchestra.service.lanes import Lanes, Share, Worker
+from orchestra.service.lanes import Lanes
 from orchestra.service.processor import Processor
 from orchestra.service.publishing import Publishing
 from orchestra.service.resources import OpenResources
 from orchestra.service.routing import Routes
 from orchestra.service.service import Service
+from orchestra.service.share import Share, Worker
 from orchestra.service.statistics import Statistics
 from orchestra.service.threads import Threads
 from orchestra.service.vitals import lost_handlers, partition_facts

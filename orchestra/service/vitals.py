@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from orchestra.health.facts import LostHandler, PartitionFacts
-from orchestra.service.lanes import Lane, Lanes, Share, Worker
+from orchestra.service.lanes import Lanes
+from orchestra.service.share import Lane, Share, Worker
 from orchestra.transport.port import Consumer, Partition
 
 _ISOLATION = "a record before it that may have ended its process"

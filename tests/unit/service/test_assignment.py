@@ -7,8 +7,8 @@ from typing import Any
 
 from orchestra.errors import UnreachableError
 from orchestra.service.assignment import Assignment
-from orchestra.service.lanes import Share
 from orchestra.service.offsets import Place
+from orchestra.service.share import Share
 from orchestra.transport.port import Committed, Partition
 
 ONE, TWO = Partition("orders", 0), Partition("orders", 1)
