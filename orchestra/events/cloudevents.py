@@ -64,6 +64,7 @@ _REQUIRED = frozenset({"ce_specversion", "ce_id", "ce_source", "ce_type"})
 _RARE = "ce_datacontenttype"
 _USUAL = frozenset({*_HEADER_OF.values(), _CONTENT_TYPE}) - {_RARE}
 _TYPED: dict[str, Callable[[bytes], object]] = {
+    "ce_time": is_usual_time_utf8,
     "ce_expirytime": is_usual_time_utf8,
     "ce_replypartition": re.compile(rb"0|[1-9][0-9]{0,8}").fullmatch,
 }
@@ -129,18 +130,33 @@ _known_content_type = lru_cache(maxsize=256)(_read_content_type)
 
 def _is_usual(raw: dict[str, bytes | None]) -> TypeGuard[dict[str, bytes]]:
     """Whether one look at all headers shows that nothing can be wrong with any."""
+    names = tuple(raw)
+    checks = _checks_of_names.get(names)
+    if checks is None:
+        checks = _checks_of(names)
     values = cast("Collection[bytes]", raw.values())
-    if not all(values):
+    if checks is False or not all(values) or not is_clean(b" ".join(values)) or raw["ce_specversion"] != b"1.0":
         return False
-    names = raw.keys()
-    if not is_clean(b" ".join(values)) or raw.get("ce_specversion") != b"1.0" or not names >= _REQUIRED:
-        return False
-    if not names <= _USUAL and not all(map(_is_usual_name, names - _USUAL)):
-        return False
-    time = raw.get("ce_time")
-    return (time is None or is_usual_time_utf8(time) is not None) and (
-        names.isdisjoint(_TYPED) or all(check(text) for name, check in _TYPED.items() if (text := raw.get(name)))
-    )
+    for name, check in checks:  # noqa: SIM110  all() would make a generator for each record
+        if not check(cast("bytes", raw[name])):
+            return False
+    return True
+
+
+_Checks = tuple[tuple[str, Callable[[bytes], object]], ...] | Literal[False]
+_checks_of_names: dict[tuple[str, ...], _Checks] = {}
+"""Names of a record's headers -> what is left to be looked at in their values; False: they need care. Most records of a
+topic have the same names."""
+
+
+def _checks_of(names: tuple[str, ...]) -> _Checks:
+    there = set(names)
+    checks: _Checks = False
+    if there >= _REQUIRED and all(map(_is_usual_name, there - _USUAL)):
+        checks = tuple((name, check) for name, check in _TYPED.items() if name in there)
+    if len(_checks_of_names) < 1024 and len(names) <= 64 and max(map(len, names), default=0) <= _LONGEST_REMEMBERED:
+        _checks_of_names[names] = checks
+    return checks
 
 
 def _is_usual_name(name: str) -> bool:
