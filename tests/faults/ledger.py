@@ -25,6 +25,8 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last = 0
+        self._read = 0
+        self._journal: list[tuple[str, Command]] = []
         self.effects: list[Done] = []
         """In the order in which they happened."""
         self.known: set[Command] = set()
@@ -72,9 +74,14 @@ class Ledger:
     def journal(self, *words: str) -> list[tuple[str, Command]]:
         """Handlings as they went: ``begun``, then ``done``, or ``again`` where the effect had happened before."""
         file = self._folder / "journal"
-        lines = file.read_text().splitlines() if file.exists() else []
-        entries = [line.split() for line in lines]
-        return [(word, (account, int(number))) for word, account, number, _ in entries if not words or word in words]
+        if file.exists():
+            with file.open("rb") as lines:
+                lines.seek(self._read)
+                new = lines.read()
+            self._read += len(new)  # whole lines: each is written in one go
+            entries = [line.split() for line in new.decode().splitlines()]
+            self._journal += [(word, (account, int(number))) for word, account, number, _ in entries]
+        return [entry for entry in self._journal if not words or entry[0] in words]
 
     def begun(self) -> Counter[Command]:
         """How often each command was begun."""

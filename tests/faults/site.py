@@ -229,7 +229,7 @@ class Site:
         """Return when that many handlings have begun."""
         async with self._patience(timeout, f"{count} handlings begun"):
             while len(self.ledger.journal("begun")) < count:
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.05)
 
     async def settled(self, timeout: float = 90.0) -> None:
         """Return when all is done and committed; then look whether it was done well."""

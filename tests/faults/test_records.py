@@ -24,7 +24,7 @@ BAD_RELEASE_SECONDS = 10.0
 async def test_dependency_that_is_down_for_a_while_burns_no_tries_of_a_backlog(site: Site) -> None:
     await site.send_many(BACKLOG, accounts=200)
     site.break_dependency()
-    await site.crew(2)
+    await site.member()
     await site.begun(2)
     await asyncio.sleep(DOWN_SECONDS)
     begun = len(site.ledger.journal("begun"))
