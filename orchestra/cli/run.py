@@ -78,10 +78,11 @@ def _settings(create_topics: bool | None, health: str | None) -> Settings:
 
 
 def _run_here(targets: Sequence[str], settings: Settings, *, is_worker: bool) -> None:
+    from orchestra.cli.ending import run_to_the_end
     from orchestra.cli.serve import serve
     from orchestra.cli.target import load_app
 
-    asyncio.run(serve(load_app(targets), settings, is_worker=is_worker))
+    run_to_the_end(serve(load_app(targets), settings, is_worker=is_worker))
 
 
 def _run_processes(words: Sequence[str], settings: Settings, *, workers: int, reload: bool) -> int:

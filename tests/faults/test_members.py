@@ -101,3 +101,21 @@ async def test_second_sigterm_ends_at_once_and_what_was_in_flight_is_done_again(
     assert code == 1, "a platform sees that it did not end in good order"
     assert took < 5.0
     assert site.ledger.repeated() == IN_FLIGHT
+
+
+@together()
+async def test_sigterm_ends_a_process_in_time_though_a_handler_ignores_its_cancellation(site: Site) -> None:
+    await site.send("account-0", do="cling")
+    await site.send_many(200, accounts=40)
+    member = await site.member(timeout="10m")
+    await site.counted(190)
+
+    began = time.monotonic()
+    code = await member.stop(40.0)
+    took = time.monotonic() - began
+    await site.member(timeout="1s")
+    await site.settled()
+
+    assert took < 30.0
+    assert any("left behind" in message for message in member.messages())
+    assert code in (0, 1)
