@@ -22,6 +22,8 @@ _AT_LEAST = frozenset({"retention.ms", "retention.bytes", "delete.retention.ms",
 
 
 _SIZE = "max.message.bytes"
+_USUAL_SIZE = 1048588
+"""What Kafka takes where nobody says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +77,10 @@ def check(specs: Iterable[TopicSpec], states: Mapping[str, TopicState], *, parti
 
 
 def missing_of(specs: Iterable[TopicSpec], states: Mapping[str, TopicState], *, partitions: int) -> list[TopicSpec]:
-    """The specs of topics that do not exist, each with the number of partitions to create it with.
+    """The specs of topics that do not exist, each as it is to be created: wide and roomy enough for what it takes.
 
-    Where a spec does not say: as many as the largest topic that it takes records from, else ``partitions``.
+    Where a spec does not say how many partitions: as many as the largest topic that it takes records from, else
+    ``partitions``.
     """
     needed = list(specs)
     declared = {spec.name: spec.partitions or partitions for spec in needed}
@@ -90,8 +93,15 @@ def missing_of(specs: Iterable[TopicSpec], states: Mapping[str, TopicState], *, 
     for spec in needed:
         if spec.name not in states:
             sources = [count(name) for name in spec.takes_from]
-            found.append(replace(spec, partitions=spec.partitions or max(sources, default=partitions)))
+            wide = spec.partitions or max(sources, default=partitions)
+            found.append(replace(spec, partitions=wide, config=_roomy(spec, states)))
     return found
+
+
+def _roomy(spec: TopicSpec, states: Mapping[str, TopicState]) -> Mapping[str, str]:
+    sizes = [int(states[name].config.get(_SIZE, 0)) for name in spec.takes_from & states.keys()]
+    largest = max([*sizes, spec.record_bytes])
+    return {_SIZE: str(largest), **spec.config} if largest > _USUAL_SIZE else spec.config
 
 
 def explain(problems: Sequence[Problem], topics: int) -> str:

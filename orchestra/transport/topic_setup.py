@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from orchestra.transport.port import Topics, TopicSpec
 from orchestra.transport.topic_check import Problem, check, explain, missing_of
 
 log = logging.getLogger("orchestra")
+
+_LOOKS, _LOOK_SECONDS = 25, 0.2
 
 
 async def find_problems(topics: Topics, needed: Sequence[TopicSpec], settings: Settings) -> list[Problem]:
@@ -38,6 +41,17 @@ async def ensure_topics(topics: Topics, needed: Sequence[TopicSpec], settings: S
     if missing and settings.may_create_topics and len(missing) == len(problems):
         log.info("creating %d topics: %s", len(missing), ", ".join(sorted(missing)))
         await topics.create(await find_missing(topics, needed, settings))
-        problems = await find_problems(topics, needed, settings)
+        problems = await _problems_left(topics, needed, settings)
     if problems:
         raise TopicError(explain(problems, len(needed)))
+
+
+async def _problems_left(topics: Topics, needed: Sequence[TopicSpec], settings: Settings) -> list[Problem]:
+    """What is wrong behind a creation. The broker that is asked may hear of the new topics a moment later."""
+    problems = await find_problems(topics, needed, settings)
+    for _ in range(_LOOKS):
+        if not any(problem.kind == "missing" for problem in problems):
+            break
+        await asyncio.sleep(_LOOK_SECONDS)
+        problems = await find_problems(topics, needed, settings)
+    return problems

@@ -117,7 +117,7 @@ class Question(Saga, name="question", version=1):
         return CaseClosed(case=self.opened.case)
 
 
-worker = Service("worker")
+worker = Service("worker", dead_letter_budget=None)
 
 
 @worker.resource

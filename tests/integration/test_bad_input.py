@@ -202,6 +202,9 @@ async def create_topics(servers: str, namespace: str) -> None:
         large = NewTopic(f"{namespace}.bad.cases", SHARDS, 1, topic_configs={"max.message.bytes": str(LARGE)})
         answers = NewTopic(f"{namespace}.bad.answers", 1, 1)
         await admin.create_topics([large, answers])
+        names = [large.name, answers.name]
+        while any(topic["error_code"] for topic in await admin.describe_topics(names)):  # not yet heard of everywhere
+            await asyncio.sleep(0.05)
     finally:
         await admin.close()
 

@@ -139,6 +139,9 @@ def test_a_blocked_loop_is_told_while_it_is_blocked_and_makes_the_process_dead_i
         dead = probe.wait("/live", lambda status, _: status == 503)
         assert "the event loop is blocked for" in dead["problems"][0]
         probe.wait("/live", lambda status, _: status == 200)
+        deadline = time.monotonic() + 10
+        while "the event loop goes on, after" not in process.log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.05)  # the watch looks a moment later
 
     warnings = [entry["message"] for entry in process.entries() if entry["level"] == "WARNING"]
     assert any(warning.startswith("the event loop is blocked for") and "by act (" in warning for warning in warnings)

@@ -262,3 +262,20 @@ def test_all_kinds_of_problems_are_in_one_report_each_with_its_remedy() -> None:
         "      `orchestra topics create` makes them, or Kafka's own tool:",
         "      kafka-topics.sh --create --topic absent --partitions 3 --config cleanup.policy=delete",
     ]
+
+
+def test_topic_is_created_as_roomy_as_the_largest_record_that_it_may_have_to_take() -> None:
+    large = TopicState("orders", 4, 1, {"max.message.bytes": "8388608"})
+    usual = TopicState("payments", 4, 1, {"max.message.bytes": "1048588"})
+    states = {state.name: state for state in (large, usual)}
+    letters = TopicSpec("a.dead-letters", takes_from=frozenset({"orders", "payments"}))
+    others = TopicSpec("b.dead-letters", takes_from=frozenset({"payments"}))
+    state = TopicSpec("food.state", record_bytes=3_000_000)
+
+    created = {spec.name: dict(spec.config) for spec in missing_of([letters, others, state], states, partitions=8)}
+
+    assert created == {
+        "a.dead-letters": {"max.message.bytes": "8388608"},
+        "b.dead-letters": {},
+        "food.state": {"max.message.bytes": "3000000"},
+    }
