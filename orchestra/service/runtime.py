@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 _FETCH_SECONDS = 0.2
 """The longest that a stop waits for the fetch under way."""
 _BUFFER_BYTES = 32 << 20
-_LEAST_BUFFER = 1024
+_LEAST_BUFFER = 512
 """Records queued at most, where few handlers run at once: a round of fetching costs as much as handling ten."""
 
 
