@@ -116,6 +116,9 @@ class Unpacked:
 
     def __init__(self, theirs: Any) -> None:
         self._theirs = theirs
+        # Its generator is never run here, and refers back to it: left, the two would keep up to a megabyte of fetched
+        # bytes alive until the garbage collector comes by.
+        theirs._records_iterator = None
         self._batches = theirs._records
         self._ready: list[Record] = []
         self._after = self.next_fetch_offset = int(theirs.next_fetch_offset)
