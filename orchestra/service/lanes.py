@@ -173,8 +173,7 @@ class Lanes:
             self.workers.discard(worker)
             self.lost.discard(worker)
             self._note_quiet()
-            if self._ready and not self._is_calling:
-                self._call_worker()
+            self._call_for_ready()
 
     def _next(self) -> Lane | None:
         """The lane that has waited longest; one more worker is called where there are others."""
@@ -357,8 +356,7 @@ class Lanes:
                 self._ready.append(lane)
         if parked:
             self._set_alarm(parked[0][0])
-        if self._ready and not self._is_calling:
-            self._call_worker()
+        self._call_for_ready()
 
     def wake(self, lane: Lane) -> bool:
         """Let a parked lane go on before its time. False: it is not parked (any more)."""
@@ -367,8 +365,7 @@ class Lanes:
         lane.until = None
         lane.share.parked.discard(lane)
         self._ready.append(lane)
-        if not self._is_calling:
-            self._call_worker()
+        self._call_for_ready()
         return True
 
     def press(self, share: Share) -> Worker | None:
@@ -396,8 +393,7 @@ class Lanes:
         self.lost.add(worker)
         lane.abandoned = worker.handler
         self._ready.append(lane)
-        if not self._is_calling:
-            self._call_worker()
+        self._call_for_ready()
 
     # ---- the end
 
