@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -274,3 +276,16 @@ def test_agrees_with_aiokafka_on_any_log(log: tuple[bytes, list[tuple[int, int]]
 
     assert [(r.offset, r.timestamp_ms, r.key, r.value, tuple(r.headers)) for r in found] == expected
     assert ours.next_fetch_offset == reference.next_fetch_offset
+
+
+def test_what_was_fetched_is_freed_when_it_is_used_up_and_not_when_the_collector_comes_by() -> None:
+    chunk = theirs(batch(0) + batch(1))
+    unpacked = Unpacked(chunk)
+    assert offsets(unpacked.take(10)) == [0, 1]
+    kept = weakref.ref(chunk)
+    gc.disable()
+    try:
+        del chunk, unpacked
+        assert kept() is None
+    finally:
+        gc.enable()
