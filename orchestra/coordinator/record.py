@@ -17,7 +17,7 @@ from pydantic_core import from_json, to_json
 
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
-from orchestra.flows.decision import Json, Timer
+from orchestra.flows.decision import EmissionKind, Json, Timer
 from orchestra.transport.port import Headers
 
 FORMAT = 1
@@ -51,7 +51,7 @@ class OutboxMessage(NamedTuple):
 
     ref: Ref
     id: str
-    kind: Literal["command", "event", "journal", "alert", "dead-letter"]
+    kind: EmissionKind | Literal["journal", "alert", "dead-letter"]
     topic: str
     key: bytes | None
     value: bytes | None

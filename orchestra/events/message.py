@@ -165,6 +165,15 @@ class StepRefused(Event, type="orchestra.step.refused.v1"):
     note: str = ""
 
 
+class FlowFailed(Event, type="orchestra.flow.failed.v1"):
+    """What a flow that was called answers when it was undone: nothing of it is left, so it is proven not done."""
+
+    step: str | None
+    """The step that failed first; None where somebody cancelled, or time was up."""
+    cause: str
+    reason: str
+
+
 if TYPE_CHECKING:
 
     class _Undoes(Generic[C_co]): ...

@@ -17,9 +17,11 @@ from orchestra.events.message import Event, encode_data, record_key, spec_of
 from orchestra.flows.behaviour import Address, Behaviour, Values
 from orchestra.flows.compensation import ready_to_undo
 from orchestra.flows.decision import (
+    Answers,
     Decision,
     Input,
     Json,
+    Occurred,
     OperatorRequest,
     Outcome,
     Status,
@@ -67,6 +69,24 @@ class CompiledFlow:
     def topics(self) -> Sequence[str]:
         return self.graph.topics
 
+    @property
+    def listens_to(self) -> Mapping[str, str]:
+        return {}
+
+    @property
+    def calls(self) -> Sequence[str]:
+        return ()
+
+    @property
+    def parts(self) -> Mapping[str, Json]:
+        return self.graph.parts
+
+    def answers(self, command: str) -> Answers:
+        return self.graph.answers[command]
+
+    def keys_of(self, event: Envelope) -> Sequence[str]:
+        return ()
+
     def key_of(self, event: Envelope) -> str:
         key = record_key(self._start_value(event))
         assert key is not None  # checked when the flow was compiled
@@ -102,6 +122,8 @@ class CompiledFlow:
                 self._take_timer(given, draft)
             case OperatorRequest():
                 self._take_request(given, draft)
+            case Occurred():
+                draft.ignore("event.ignored", None, None, "action", f"nothing waits for {given.event.type}")
         return self._decided(draft, state)
 
     def _load(self, state: Json) -> Instance:

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
 from orchestra.events.envelope import Envelope
+from orchestra.events.message import Command, Event
 
 Json = dict[str, object]
 """A JSON object. A flow's state is one; to the coordinator it is opaque."""
@@ -54,30 +55,59 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
-class OperatorRequest:
-    """What a person asks of an instance. ``step`` names the step for retry, skip and resolve."""
+class Occurred:
+    """An event from outside for this instance: one that a wait or a transition may take."""
 
-    action: Literal["cancel", "retry", "skip", "resolve"]
+    event: Envelope
+
+
+OperatorAction = Literal["cancel", "retry", "skip", "resolve", "approve", "reject", "undo"]
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorRequest:
+    """What a person, or the flow that called this one, asks of an instance.
+
+    Attributes:
+        action: ``cancel`` a flow under way; ``retry``, ``skip`` or ``resolve`` a step; ``approve`` or ``reject`` what
+            waits for a decision; ``undo`` a completed flow, which only the flow that called it may ask for.
+        by: who asks.
+        reason: why, for the journal.
+        step: which step it is about. For approve and reject: needed only where several wait.
+        roles: what ``by`` is known to be, where somebody has verified it.
+    """
+
+    action: OperatorAction
     by: str
     reason: str
     step: str | None = None
+    roles: tuple[str, ...] = ()
 
 
-Input = Outcome | TimerFired | OperatorRequest
+Input = Outcome | TimerFired | OperatorRequest | Occurred
+
+EmissionKind = Literal["command", "event", "start", "request", "outcome"]
 
 
 @dataclass(frozen=True, slots=True)
 class Emission:
     """A message that an instance wants sent once its decision is durable.
 
-    ``topic`` is as declared (settings map it); ``key`` is the record key. The coordinator adds ``replyto`` and
-    ``replypartition`` to commands. ``event.id`` is deterministic.
+    ``topic`` is as declared (settings map it); ``key`` is the record key. ``event.id`` is deterministic. What the
+    coordinator makes of it:
+
+    - ``command``, ``event``: to its topic. A command is given ``replyto`` and ``replypartition``.
+    - ``start``, ``request``: to the coordinator's own inbox, for the instance that ``key`` names: the start of a flow
+      that this one calls, with ``replyto`` and ``replypartition``; or an operator's request to it. ``topic`` is "".
+    - ``outcome``: what whoever called this flow waits for. ``topic`` is a topic of the cluster as it stands, and
+      ``partition`` says where in it.
     """
 
-    kind: Literal["command", "event"]
+    kind: EmissionKind
     topic: str
     key: bytes | None
     event: Envelope
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +150,8 @@ class Decision:
 
     ``timers`` is the full set now pending, the old ones included; a timer that is left out is cancelled. When nothing
     changed (a duplicate, a stale timer) ``changed`` is False: there is nothing to store, and ``journal`` says why.
+    ``keep_state``: the instance is over, and must keep its state while it is remembered: whoever called it may ask for
+    its undoing.
     """
 
     state: Json
@@ -129,6 +161,7 @@ class Decision:
     journal: Sequence[JournalLine] = ()
     alerts: Sequence[Alert] = ()
     changed: bool = True
+    keep_state: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +176,14 @@ class StepView:
     ended_at: str | None = None
     outcome: str | None = None
     note: str = ""
+
+
+class Answers(NamedTuple):
+    """A command's class, and the classes of what may answer it."""
+
+    command: type[Command[Any, Any]]
+    replies: tuple[type[Event], ...]
+    rejections: tuple[type[Event], ...]
 
 
 class Definition(Protocol):
@@ -165,6 +206,29 @@ class Definition(Protocol):
     @property
     def topics(self) -> Sequence[str]:
         """Declared topics that its messages go to."""
+        ...
+
+    @property
+    def listens_to(self) -> Mapping[str, str]:
+        """CloudEvents type of each event that a wait or a transition takes -> its declared topic."""
+        ...
+
+    @property
+    def calls(self) -> Sequence[str]:
+        """Names of the flows that it calls."""
+        ...
+
+    @property
+    def parts(self) -> Mapping[str, Json]:
+        """What the digest is made of, by node or state: what ``orchestra flows diff`` compares."""
+        ...
+
+    def answers(self, command: str) -> Answers:
+        """What may answer a command that it sends, by the command's CloudEvents type. Raises KeyError."""
+        ...
+
+    def keys_of(self, event: Envelope) -> Sequence[str]:
+        """The business keys of the instances that an event of ``listens_to`` is for. Raises DecodeError."""
         ...
 
     def key_of(self, event: Envelope) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Command, Event, Message, spec_of
+from orchestra.flows.decision import Answers
 from orchestra.retry import Retry
 
 
@@ -147,10 +148,24 @@ class Graph:
             "name": self.name,
             "saga": self.saga,
             "starts": [described(event) for event in self.starts.values()],
-            "nodes": {name: node.describe() for name, node in self.nodes.items()},
+            "nodes": self.parts,
             **ends,
         }
         return hashlib.sha256(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
+
+    @cached_property
+    def parts(self) -> Mapping[str, dict[str, object]]:
+        """What the digest is made of, by node."""
+        return {name: node.describe() for name, node in self.nodes.items()}
+
+    @cached_property
+    def answers(self) -> Mapping[str, Answers]:
+        """What may answer each command, by the command's CloudEvents type."""
+        steps = [node for node in self.nodes.values() if isinstance(node, StepNode)]
+        commands = [
+            command for node in steps for command in (node.command, *([node.undo.command] if node.undo else ()))
+        ]
+        return {spec_of(one).type: Answers(one, *_answers(one)) for one in commands}
 
     @cached_property
     def topics(self) -> Sequence[str]:
@@ -159,6 +174,11 @@ class Graph:
         of_ends = [topic for event in ends if (topic := spec_of(event).topic)]
         of_nodes = [topic for node in self.nodes.values() for topic in node.topics()]
         return list(dict.fromkeys((*of_nodes, *of_ends)))
+
+
+def _answers(command: type[Command[Any, Any]]) -> tuple[tuple[type[Event], ...], tuple[type[Event], ...]]:
+    spec = spec_of(command)
+    return tuple(spec.replies), tuple(spec.rejections)
 
 
 def described(message: type[Message]) -> dict[str, object]:

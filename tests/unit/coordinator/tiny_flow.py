@@ -17,6 +17,7 @@ from orchestra.events.cloudevents import encode
 from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import (
     Alert,
+    Answers,
     Decision,
     Emission,
     Input,
@@ -52,6 +53,15 @@ class TinyFlow:
     timeout: float | None = None
     topics: Sequence[str] = (COMMANDS,)
     starts_on: Mapping[str, str] = field(default_factory=lambda: {STARTED: TOPIC})
+    listens_to: Mapping[str, str] = field(default_factory=dict[str, str])
+    calls: Sequence[str] = ()
+    parts: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+    def answers(self, command: str) -> Answers:
+        raise KeyError(command)
+
+    def keys_of(self, event: Envelope) -> Sequence[str]:
+        return ()
 
     def key_of(self, event: Envelope) -> str:
         return str(_data(event)["key"])
@@ -75,6 +85,7 @@ class TinyFlow:
                 return _ignored(state, "stale timer")
             state["at"] = "c1"
             return self._go(state, now, "step.timed_out")
+        assert isinstance(given, Outcome)  # it listens to nothing
         return self._answer(state, given, now)
 
     def waits_for(self, state: Json) -> Sequence[str]:
