@@ -32,7 +32,7 @@ from orchestra.flows.decision import (
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import Graph, GraphNode, StepNode
-from orchestra.flows.instance import Instance, NodeState, Progress, Undoing, load_instance, names
+from orchestra.flows.instance import Instance, NodeState, Progress, Undoing, load_instance, load_start, names
 from orchestra.flows.step import StepBehaviour
 from orchestra.flows.timer import to_micros
 
@@ -91,6 +91,9 @@ class CompiledFlow:
         key = record_key(self._start_value(event))
         assert key is not None  # checked when the flow was compiled
         return key.decode()
+
+    def start_event(self, state: Json) -> Envelope:
+        return load_start(state)
 
     def start_digest(self, event: Envelope) -> str:
         value = self._start_value(event)

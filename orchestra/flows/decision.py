@@ -61,7 +61,7 @@ class Occurred:
     event: Envelope
 
 
-OperatorAction = Literal["cancel", "retry", "skip", "resolve", "approve", "reject", "undo"]
+OperatorAction = Literal["cancel", "retry", "skip", "resolve", "approve", "reject", "undo", "restart"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,8 @@ class OperatorRequest:
 
     Attributes:
         action: ``cancel`` a flow under way; ``retry``, ``skip`` or ``resolve`` a step; ``approve`` or ``reject`` what
-            waits for a decision; ``undo`` a completed flow, which only the flow that called it may ask for.
+            waits for a decision; ``undo`` a completed flow, which only the flow that called it may ask for. ``restart``
+            a halted one from its start: the coordinator does that, and no flow is ever asked for it.
         by: who asks.
         reason: why, for the journal.
         step: which step it is about. For approve and reject: needed only where several wait.
@@ -233,6 +234,10 @@ class Definition(Protocol):
 
     def key_of(self, event: Envelope) -> str:
         """The business key of a start event. Raises DecodeError where its data is not valid."""
+        ...
+
+    def start_event(self, state: Json) -> Envelope:
+        """The event that started the instance: a restart begins with it again."""
         ...
 
     def start_digest(self, event: Envelope) -> str:

@@ -182,6 +182,11 @@ def load_instance(state: Mapping[str, Any], load_node: Callable[[str, Mapping[st
     )
 
 
+def load_start(state: Mapping[str, Any]) -> Envelope:
+    """The start event alone."""
+    return _load_event(state["event"])
+
+
 _ATTRIBUTES = ("id", "source", "type", "subject", "time_text", "datacontenttype", "dataschema")
 
 

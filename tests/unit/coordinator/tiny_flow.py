@@ -66,6 +66,10 @@ class TinyFlow:
     def key_of(self, event: Envelope) -> str:
         return str(_data(event)["key"])
 
+    def start_event(self, state: Json) -> Envelope:
+        data: Any = state["data"]
+        return start_event(data["key"], **{name: value for name, value in data.items() if name != "key"})
+
     def start_digest(self, event: Envelope) -> str:
         return json.dumps(_data(event), sort_keys=True)
 
