@@ -27,7 +27,7 @@ RUN useradd --uid 10001 --no-create-home orchestra \
 COPY --from=build /opt/orchestra /opt/orchestra
 WORKDIR /app
 COPY services services
-ENV PATH=/opt/orchestra/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 FOOD_DELIVERY_DATA=/data
+ENV PATH=/opt/orchestra/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 SERVICES_DATA=/data
 USER orchestra
 VOLUME /data
 # exec form: the process is PID 1 and gets SIGTERM itself, so it drains.

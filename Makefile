@@ -2,15 +2,21 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo test lint unit kafka-tests soak search bench format clean venv
+.PHONY: help demo demos test lint unit kafka-tests soak search bench format clean venv
 .DEFAULT_GOAL := help
 
 help: ## show this
 	@echo "make <word>; the words are"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv ## 320 food orders through real processes on a real Kafka, with kill -9 on the way (DEMO_SEED=2: other kills)
 	@$(BIN)/python -m services.food_delivery.demo
+
+demo-%: venv ## the demo of services/%, reconciled: demo-order-validation, ... (KILL=1: with kill -9 on the way)
+	@$(BIN)/python -m services.$(subst -,_,$*).demo
+
+demos: venv ## every demo in turn, on one Kafka (KILL=1: with kill -9 on the way)
+	@$(BIN)/python -m services.demo_kit.every
 
 test: ## every check and test: lint, unit, contract and integration on a real Kafka
 	@$(MAKE) --no-print-directory --keep-going lint unit kafka-tests

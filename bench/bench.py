@@ -40,6 +40,6 @@ class Bench:
             **SESSION,
             "ORCHESTRA_BOOTSTRAP_SERVERS": self.servers,
             "ORCHESTRA_NAMESPACE": namespace,
-            "FOOD_DELIVERY_DATA": str(self.folder / namespace / "data"),
+            "SERVICES_DATA": str(self.folder / namespace / "data"),
             "PYTHONUNBUFFERED": "1",
         }

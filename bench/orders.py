@@ -34,7 +34,7 @@ async def orders(bench: Bench) -> list[Figure]:
             members.orchestra(f"coordinator-{number}", f"{APP}:food")
         groups = [f"{NAMESPACE}.{group}" for group in (*SERVICES, "food", "food.router")]
         await wait_for_groups(bench.servers, groups, members.require_running)
-        fill_up(Path(environment["FOOD_DELIVERY_DATA"]))
+        fill_up(Path(environment["SERVICES_DATA"]))
         topic = f"{NAMESPACE}.shop.orders"
         start, end = (topic, "shop.order.placed.v1"), (topic, "shop.order.confirmed.v1")
         async with client(bench.servers, start=start, end=end) as shop:

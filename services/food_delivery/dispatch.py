@@ -1,14 +1,12 @@
 """dispatch: which driver carries which order?"""
 
-from collections.abc import AsyncIterator
-
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_skip
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from orchestra import Context, Retry, Service
+from services.database import keep_data
 from services.food_delivery.catalogue import DRIVERS
-from services.food_delivery.database import open_database, open_session
 from services.food_delivery.messages import AssignDriver, DriverAssigned, NoDriverFree
 
 dispatch = Service("dispatch")
@@ -39,13 +37,7 @@ async def seed(connection: AsyncConnection) -> None:
     await connection.execute(insert_or_skip(drivers).on_conflict_do_nothing(), rows)
 
 
-@dispatch.resource
-async def engine() -> AsyncIterator[AsyncEngine]:
-    async with open_database("dispatch", metadata, seed) as opened:
-        yield opened
-
-
-dispatch.resource(scope="call")(open_session)
+keep_data(dispatch, metadata, seed)
 
 
 @dispatch.handles(AssignDriver, retry=Retry(attempts=5, first="200ms", cap="30s"), timeout="10s")

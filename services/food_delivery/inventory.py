@@ -1,14 +1,12 @@
 """inventory: are the items there, and for whom are they kept?"""
 
-from collections.abc import AsyncIterator
-
 from sqlalchemy import Column, Integer, MetaData, String, Table, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as insert_or_skip
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from orchestra import Context, Retry, Service
+from services.database import keep_data
 from services.food_delivery.catalogue import STOCK
-from services.food_delivery.database import open_database, open_session
 from services.food_delivery.messages import ItemsReleased, ItemsReserved, OutOfStock, ReleaseItems, ReserveItems
 
 inventory = Service("inventory")
@@ -35,13 +33,7 @@ async def seed(connection: AsyncConnection) -> None:
     await connection.execute(insert_or_skip(stock).on_conflict_do_nothing(), rows)
 
 
-@inventory.resource
-async def engine() -> AsyncIterator[AsyncEngine]:
-    async with open_database("inventory", metadata, seed) as opened:
-        yield opened
-
-
-inventory.resource(scope="call")(open_session)
+keep_data(inventory, metadata, seed)
 
 
 @inventory.handles(ReserveItems, retry=Retry(attempts=5, first="200ms", cap="30s"), timeout="10s")

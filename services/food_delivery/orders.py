@@ -1,13 +1,13 @@
 """orders: which orders are there, and how did each end?"""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from sqlalchemy import Column, Integer, MetaData, String, Table
 from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestra import Context, Service
-from services.food_delivery.database import open_database, open_session
+from services.database import keep_data
 from services.food_delivery.messages import OrderConfirmed, OrderPlaced, OrderRejected
 
 orders = Service("orders")
@@ -31,13 +31,7 @@ endings = Table(
 )
 
 
-@orders.resource
-async def engine() -> AsyncIterator[AsyncEngine]:
-    async with open_database("orders", metadata) as opened:
-        yield opened
-
-
-orders.resource(scope="call")(open_session)
+keep_data(orders, metadata)
 
 
 @orders.on(OrderPlaced)

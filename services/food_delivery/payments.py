@@ -1,13 +1,11 @@
 """payments: who was charged what, and what was given back?"""
 
-from collections.abc import AsyncIterator
-
 from sqlalchemy import Column, Integer, MetaData, String, Table, insert
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from orchestra import Context, Retry, Service
+from services.database import keep_data
 from services.food_delivery.catalogue import DECLINED_CARDS
-from services.food_delivery.database import open_database, open_session
 from services.food_delivery.messages import CardDeclined, Charged, ChargePayment, Refunded, RefundPayment
 
 payments = Service("payments")
@@ -24,13 +22,7 @@ entries = Table(
 )
 
 
-@payments.resource
-async def engine() -> AsyncIterator[AsyncEngine]:
-    async with open_database("payments", metadata) as opened:
-        yield opened
-
-
-payments.resource(scope="call")(open_session)
+keep_data(payments, metadata)
 
 
 @payments.handles(ChargePayment, retry=Retry(attempts=5, first="200ms", cap="30s"), timeout="10s")

@@ -210,7 +210,7 @@ def test_a_taken_port_is_a_wrong_setting(environment: dict[str, str], tmp_path: 
 def test_a_coordinator_is_ready_when_it_has_its_shards_and_tells_the_lag_of_inbox_and_router(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    food = environment | {"FOOD_DELIVERY_DATA": str(tmp_path)}
+    food = environment | {"SERVICES_DATA": str(tmp_path)}
     with running(["services.food_delivery.app:food"], food, tmp_path / "log") as process:
         probe = Probe(process)
         probe.wait("/ready", lambda status, _: status == 200)

@@ -70,7 +70,7 @@ def operator(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     environment = {
         "ORCHESTRA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "ORCHESTRA_NAMESPACE": f"t-op-{os.urandom(3).hex()}",
-        "FOOD_DELIVERY_DATA": str(tmp_path_factory.mktemp("data")),
+        "SERVICES_DATA": str(tmp_path_factory.mktemp("data")),
     }
     operator = Operator(environment)
     operator.reads("topics", "create", APP)

@@ -23,7 +23,7 @@ def environment(kafka: Kafka, tmp_path: Path) -> dict[str, str]:
     return {
         "ORCHESTRA_BOOTSTRAP_SERVERS": kafka.bootstrap_servers,
         "ORCHESTRA_NAMESPACE": f"t-run-{os.urandom(3).hex()}",
-        "FOOD_DELIVERY_DATA": str(tmp_path),
+        "SERVICES_DATA": str(tmp_path),
     }
 
 

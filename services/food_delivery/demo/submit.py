@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +10,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
+from services.demo_kit.pace import at_pace
+
 TOPIC = "shop.orders"
+PLACED = "shop.order.placed.v1"
 STRUCTURED = [("content-type", b"application/cloudevents+json")]
 
 Headers = list[tuple[str, bytes]]
@@ -56,10 +57,10 @@ async def submit(
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers, acks="all", enable_idempotence=True)
     await producer.start()
     try:
-        begun = time.monotonic()
-        for number, line in enumerate(lines):
-            await asyncio.sleep(max(0.0, begun + number / per_second - time.monotonic()))
+        number = 0
+        async for line in at_pace(lines, per_second):
             submission = read_submission(line, number)
+            number += 1
             note(submission)
             await producer.send_and_wait(TOPIC, submission.value, key=submission.key, headers=submission.headers)
     finally:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from services.demo_kit.reconcile import Books, Finding
 from services.food_delivery.demo.make_orders import lines
-from services.food_delivery.demo.reconcile import Books, Finding, reconcile
+from services.food_delivery.demo.reconcile import reconcile
 from services.food_delivery.demo.submit import read_submission
-from services.food_delivery.demo.watch import Progress
 
 ORDERS = Path(__file__).parents[3] / "services" / "food_delivery" / "orders.jsonl"
 
@@ -20,7 +20,7 @@ TABLES = {
         create table placed (order_id, total_cents);
         create table endings (order_id, status, total_cents, note);
         insert into placed values ('a', 900), ('b', 500);
-        insert into endings values ('a', 'confirmed', 900, 'ana'), ('b', 'rejected', 0, 'charge: declined');
+        insert into endings values ('a', 'confirmed', 900, 'ana'), ('b', 'rejected', 0, 'assign: none free');
     """,
     "inventory": """
         create table stock (sku, initial, available);
@@ -55,8 +55,7 @@ def run(folder: Path, service: str, script: str) -> None:
 
 
 def mismatches(folder: Path) -> list[Finding]:
-    progress = Progress(submitted_at={"a": 0.0, "b": 0.1})
-    return [finding for finding in reconcile(Books(folder), progress) if not finding.holds]
+    return [finding for finding in reconcile(Books(folder), {"a", "b"}) if not finding.holds]
 
 
 def test_books_that_agree_have_no_mismatch(folder: Path) -> None:
@@ -71,6 +70,7 @@ def test_books_that_agree_have_no_mismatch(folder: Path) -> None:
         ("orders", "insert into endings values ('b', 'rejected', 0, '')", "one for each order"),
         ("orders", "insert into endings values ('b', 'confirmed', 500, '')", "both confirmed and rejected"),
         ("payments", "delete from entries where kind = 'refund'", "cents"),
+        ("payments", "update entries set kind = 'gift' where kind = 'refund'", "without a driver"),
         ("payments", "insert into entries values ('a', 'capture', 900)", "charged or refunded twice"),
         ("inventory", "update stock set available = 7", "taken from stock"),
         ("inventory", "insert into reservations values ('b', 'ramen', 1)", "not confirmed"),

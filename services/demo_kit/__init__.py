@@ -1,0 +1,1 @@
+"""What do all demos have in common? A Kafka, processes, kills, a screen, and a reconciliation at the end."""
