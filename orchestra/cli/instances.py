@@ -48,7 +48,7 @@ def list_(
     from orchestra.coordinator.instances import list_instances
     from orchestra.coordinator.names import Names
 
-    coordinator, settings = _load(target), settings_from_environment()
+    coordinator, settings = load_coordinator(target), settings_from_environment()
 
     async def collect() -> list[Summary]:
         async with connected(settings) as transport:
@@ -76,8 +76,8 @@ def show(
     from orchestra.coordinator.instances import find_instance, read_history
     from orchestra.coordinator.names import Names
 
-    coordinator, settings = _load(target), settings_from_environment()
-    wanted = _instance_id(coordinator, instance)
+    coordinator, settings = load_coordinator(target), settings_from_environment()
+    wanted = instance_id_of(coordinator, instance)
 
     async def look() -> tuple[Details | None, list[HistoryLine]]:
         async with connected(settings) as transport:
@@ -101,7 +101,7 @@ def show(
         _show_history(history)
 
 
-def _load(target: str) -> Coordinator:
+def load_coordinator(target: str) -> Coordinator:
     from orchestra.app import App
     from orchestra.cli.target import load
     from orchestra.coordinator.coordinator import Coordinator
@@ -118,7 +118,7 @@ def _load(target: str) -> Coordinator:
     return found.coordinators[0]
 
 
-def _instance_id(coordinator: Coordinator, given: str) -> str:
+def instance_id_of(coordinator: Coordinator, given: str) -> str:
     from orchestra.flows.decision import instance_id
 
     flows = {definition.name for definition in coordinator.definitions}

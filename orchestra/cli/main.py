@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestra.cli import dead_letters, doctor, graph, instances, kafka, ledger, outbox, run, schema, topics
+from orchestra.cli import dead_letters, doctor, graph, instances, kafka, ledger, operate, outbox, run, schema, topics
 from orchestra.cli.failure import exit_code, explain
 from orchestra.errors import OrchestraError
 
@@ -80,6 +80,8 @@ app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
 app.command("graph")(graph.graph)
 app.add_typer(instances.app, name="instances")
+for act in (operate.retry, operate.restart, operate.cancel, operate.skip, operate.resolve):
+    instances.app.command()(act)
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")

@@ -122,6 +122,12 @@ def test_an_instance_shows_its_steps_and_its_history(operator: Operator) -> None
     assert "payments.payment.declined.v1" in text
 
 
+def test_a_request_of_an_operator_is_put_to_the_instance(operator: Operator) -> None:
+    said = operator.reads("instances", "cancel", APP, "o-1", "--reason", "changed my mind", "--by", "ann")
+
+    assert said.startswith("asked: cancel of food-order/o-1\n")
+
+
 def test_dead_letters_are_listed_with_their_reason_and_source(operator: Operator) -> None:
     (letter,) = operator.asks("dead-letters", "list", "orders.dead-letters")
 

@@ -124,10 +124,10 @@ def test_machines_get_plain_values() -> None:
 
 
 def test_a_business_key_stands_for_the_instance_where_there_is_one_flow() -> None:
-    coordinator = instances._load("services.food_delivery.app:app")
+    coordinator = instances.load_coordinator("services.food_delivery.app:app")
 
-    assert instances._instance_id(coordinator, "o/1") == "food-order/o%2F1"
-    assert instances._instance_id(coordinator, "food-order/o%2F1") == "food-order/o%2F1"
+    assert instances.instance_id_of(coordinator, "o/1") == "food-order/o%2F1"
+    assert instances.instance_id_of(coordinator, "food-order/o%2F1") == "food-order/o%2F1"
 
 
 def test_what_has_no_coordinator_is_refused() -> None:
