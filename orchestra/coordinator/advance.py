@@ -75,11 +75,19 @@ class _Draft:
     letters: list[tuple[Given, Exception]] = field(default_factory=list[tuple[Given, Exception]])
     lines: list[JournalLine] = field(default_factory=list[JournalLine])
     alerts: list[Alert] = field(default_factory=list[Alert])
+    values: dict[str, bytes | None] = field(default_factory=dict[str, "bytes | None"])
     silent: bool = True
 
     def say(self, what: str, note: str = "") -> None:
         self.lines.append(JournalLine(what, note=note))
         self.silent = False
+
+    def value(self, name: str) -> bytes:
+        """What an earlier input of this run stored. Raises KeyError."""
+        found = self.values[name] if name in self.values else self.instance.values[name]
+        if found is None:
+            raise KeyError(name)
+        return found
 
     def alert(self, code: str, note: str) -> None:
         self.alerts.append(Alert(code, None, note))
@@ -167,7 +175,7 @@ class Advance:
         where = (
             "a waiting input" if given is None or given.offset is None else f"the input at inbox offset {given.offset}"
         )
-        note = f"with {where} its record would be larger than an instance may be"
+        note = f"with {where} its record, or a value beside it, would be larger than it may be"
         if given is not None:
             instance.inputs = (*instance.inputs, _omit(given))
             draft.taken.append(_omit(given))
@@ -302,7 +310,7 @@ class Advance:
             draft.park("version", f"{wanted} is not deployed here", given)
             return
         try:
-            decision = _decide(definition, instance, given, draft.now)
+            decision = _decide(definition, draft, given)
             wires = [self._wire(emission) for emission in decision.messages]
             if instance.version is None:
                 instance.start = instance.start or _start_digest(definition, instance.id, given.event)
@@ -323,6 +331,7 @@ class Advance:
         if not decision.changed:
             return
         draft.emissions += wires
+        draft.values.update(decision.values)
         instance = draft.instance
         instance.state = decision.state
         instance.status = str(decision.status)
@@ -353,7 +362,7 @@ class Advance:
         makers.append(partial(self._journal.entry, instance, draft.taken, draft.lines, draft.now))
         makers += (partial(self._journal.alert, instance, alert, draft.now) for alert in draft.alerts)
         messages = [make(Ref(instance.id, instance.n, place)) for place, make in enumerate(makers)]
-        return Change(instance, tuple(messages))
+        return Change(instance, tuple(messages), draft.values)
 
     def _wire(self, emission: Emission) -> _Wire:
         event = emission.event
@@ -364,11 +373,12 @@ class Advance:
         return lambda ref: OutboxMessage(ref, event.id, emission.kind, topic, emission.key, value, tuple(headers))
 
 
-def _decide(definition: Definition, instance: Instance, given: Given, now: datetime) -> Decision:
+def _decide(definition: Definition, draft: _Draft, given: Given) -> Decision:
+    instance = draft.instance
     if instance.version is None:
-        return definition.start(given.event, instance_id=instance.id, run=instance.run, now=now)
+        return definition.start(given.event, instance_id=instance.id, run=instance.run, now=draft.now)
     assert instance.state is not None
-    return definition.advance(instance.state, _input(given), now=now)
+    return definition.advance(instance.state, _input(given), now=draft.now, values=draft.value)
 
 
 def _input(given: Given) -> Input:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from orchestra.coordinator.inbox import Deflected
@@ -13,10 +14,12 @@ from orchestra.transport.port import Record
 
 
 class Change(NamedTuple):
-    """What an input did to an instance: its next record, and the messages that this introduces."""
+    """What an input did to an instance: its next record, the messages that this introduces, and the values that it
+    refers to from now on; None: to which it no longer refers."""
 
     instance: Instance
     messages: tuple[OutboxMessage, ...] = ()
+    values: Mapping[str, bytes | None] = MappingProxyType({})
 
 
 class Rules(Protocol):
@@ -77,10 +80,12 @@ class Limits:
     remember: float = 30 * 86400.0
     instance_bytes: int = 512 * 1024
     partitions: int = 8
+    value_bytes: int = 64 * 1024
 
 
 class Restored(NamedTuple):
-    """What the fold of a log gives (:mod:`orchestra.coordinator.restore`); ``records``: the newest, with its offset."""
+    """What the fold of a log gives (:mod:`orchestra.coordinator.restore`); ``records``: the newest, with its offset;
+    ``values``: by key."""
 
     producer_id: int
     claim: int
@@ -88,3 +93,4 @@ class Restored(NamedTuple):
     emitted: int
     now: datetime
     records: Mapping[str, tuple[int, Marks, bytes]]
+    values: Mapping[str, bytes] = MappingProxyType({})

@@ -8,8 +8,8 @@ The headers hold what a restore needs without parsing a value: where the shard s
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
@@ -28,6 +28,9 @@ POSITION = "!position"
 VERSIONS = "!versions"
 CLAIM = "!claim/"
 """Before a producer id. A key for each, so that compaction keeps the trace of an id that was not shut out yet."""
+
+VALUE = "!value/"
+"""Before ``<instance>/<run>/<name>``: a value that stands beside its instance's record."""
 
 QUEUED = "queued"
 PARKED = "parked"
@@ -103,6 +106,7 @@ class Instance:
 
     ``n`` counts its records. ``version`` None: no process that knows the flow has seen it yet. ``inputs`` wait, in
     order: for a free place (queued), or for a version or an operator (parked). A finished one has no state any more.
+    ``values`` are what the run has stored beside the record; they are no part of it.
     """
 
     id: str
@@ -120,6 +124,7 @@ class Instance:
     parked: Parked | None = None
     finished: datetime | None = None
     result: Json | None = None
+    values: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
     @property
     def label(self) -> str:
@@ -138,6 +143,17 @@ class Marks(NamedTuple):
     due: datetime | None = None
     status: str | None = None
     flow: str | None = None
+
+
+def value_key(instance: str, run: int, name: str) -> str:
+    """The key of a value's record."""
+    return f"{VALUE}{instance}/{run}/{name}"
+
+
+def split_value_key(key: str) -> tuple[str, int, str]:
+    """Instance, run and name of a value. Raises ValueError."""
+    flow, business_key, run, name = key.removeprefix(VALUE).split("/", 3)
+    return f"{flow}/{business_key}", int(run), name
 
 
 # ---- headers

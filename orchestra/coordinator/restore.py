@@ -25,7 +25,7 @@ from pydantic_core import from_json, to_json
 
 from orchestra.clock import Clock
 from orchestra.coordinator.exchange import Restored
-from orchestra.coordinator.record import CLAIM, POSITION, VERSIONS, Marks, from_headers
+from orchestra.coordinator.record import CLAIM, POSITION, VALUE, VERSIONS, Marks, from_headers
 from orchestra.errors import FenceBreachedError, FencedError, OffsetLostError
 from orchestra.transport.port import FencedLog, Partition, Reader, Record, Transport
 
@@ -63,6 +63,8 @@ class Fold:
     """What a log says, record by record; pure. Position, mark and time are the highest that any header tells."""
 
     records: dict[str, tuple[int, Marks, bytes]] = field(default_factory=dict[str, tuple[int, Marks, bytes]])
+    values: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """By key."""
     position: int = -1
     emitted: int = -1
     now: datetime = _BEGINNING
@@ -92,6 +94,11 @@ class Fold:
         self.now = max(self.now, marks.now)
         if key == VERSIONS:
             self.versions = from_json(record.value or b"{}")
+        elif key.startswith(VALUE):
+            if record.value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = record.value
         elif record.value is None:
             self.records.pop(key, None)
         elif key != POSITION:
@@ -127,7 +134,7 @@ class Fold:
 
     def restored(self, producer_id: int, claim: int) -> Restored:
         """The fold up to the claim."""
-        return Restored(producer_id, claim, self.position, self.emitted, self.now, self.records)
+        return Restored(producer_id, claim, self.position, self.emitted, self.now, self.records, self.values)
 
 
 @dataclass(frozen=True, slots=True)

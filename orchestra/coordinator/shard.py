@@ -7,6 +7,8 @@ of events can be explored (``tests/unit/coordinator/test_shard_model.py``). The 
 
 - One record per decision. It holds the whole instance and its outbox: every message that is decided and not known to be
   sent, carried forward until it is.
+- Large values of an instance stand in records of their own, before the one that first refers to them. They are no
+  decision, and tell nothing new: where they land and the instance's record does not, its input is read again.
 - Appends are pipelined, and later decisions build on memory. A message leaves only once its record is acknowledged.
 - Every record says in its headers how far the shard had come: ``position``, the highest inbox offset taken in, on
   every kind of record; ``emitted``, the mark without holes at and below which every message has been sent. Neither
@@ -33,12 +35,15 @@ from orchestra.coordinator.record import (
     Instance,
     Marks,
     OutboxMessage,
+    decode_instance,
     decode_outbox,
     encode_instance,
+    split_value_key,
     to_headers,
     with_outbox,
 )
 from orchestra.coordinator.roster import Roster, first_due, without
+from orchestra.coordinator.values import Values
 from orchestra.errors import FenceBreachedError
 from orchestra.transport.port import Record
 
@@ -58,6 +63,7 @@ class Shard:
         self.claim = restored.claim
         self.roster = Roster()
         self.outbox = Outbox()
+        self.values = Values()
         self.outputs: list[Output] = []
         self.dead = False
 
@@ -87,7 +93,7 @@ class Shard:
             return
         key, given = found
         free = self.roster.running < self.limits.max_running
-        change = self.rules.take(key, self.roster.get(key), given, self.now, free=free)
+        change = self.rules.take(key, self.get(key), given, self.now, free=free)
         if isinstance(change, Deflected):
             self._deflect(record, change)
             return
@@ -143,24 +149,43 @@ class Shard:
             most -= 1
             self._fire(due[0], (due[1].name, due[1].generation))
         self._forget()
+        self._sweep()
         self._keep_alive()
 
     def see(self, now: datetime) -> None:
         """Time never falls, whatever an owner's clock says."""
         self.now = max(self.now, now)
 
+    def get(self, key: str) -> Instance | None:
+        """The instance as memory has it, decoded for one decision."""
+        instance = self.roster.get(key)
+        if instance is not None:
+            instance.values = self.values.of(key, instance.run)
+        return instance
+
     # ---- a decision: one record, which is memory at once and the truth once it is acknowledged
 
     def _commit(self, change: Change, given: Given | None) -> None:
         memory, value = self._encode(change)
-        if len(value) > self.limits.instance_bytes:
+        if len(value) > self.limits.instance_bytes or self._has_large_value(change):
             key = change.instance.id
-            change = self.rules.shrink(key, self.roster.get(key), given, self.now)
+            change = self.rules.shrink(key, self.get(key), given, self.now)
             memory, value = self._encode(change)
         instance = change.instance
         self.outbox.decide(instance.id, change.messages)
         self.roster.put(instance, memory, self.now, self.limits.remember)
+        self._append_instance(change, value)
+
+    def _append_instance(self, change: Change, value: bytes) -> None:
+        """Its values first. Their nulls come later: what the log says until then needs them."""
+        instance = change.instance
+        for key, stored in self.values.keep(instance, change.values):
+            self._append(key, stored, self._nothing_new())
         self._append(instance.id, value, self._marks(instance), change.messages)
+        self.values.drop(instance, change.values)
+
+    def _has_large_value(self, change: Change) -> bool:
+        return any(value is not None and len(value) > self.limits.value_bytes for value in change.values.values())
 
     def _encode(self, change: Change) -> tuple[bytes, bytes]:
         """The instance as memory keeps it, and as the log does: with its outbox."""
@@ -173,7 +198,7 @@ class Shard:
         return self.outbox.carried(key, self.last)
 
     def _append(self, key: str, value: bytes | None, marks: Marks, introduces: tuple[OutboxMessage, ...] = ()) -> None:
-        append = Append(key, value, to_headers(marks), self.position, introduces)
+        append = Append(key, value, to_headers(marks), marks.position, introduces)
         self.emitted = marks.emitted
         self.told = (marks.position, marks.emitted, self.now)
         self.pending.append(append)
@@ -185,6 +210,11 @@ class Shard:
         flow = instance.flow if instance.version is None else f"{instance.flow}/{instance.version}"
         due = first_due(instance.timers, self.now)
         return Marks(self.position, self.mark(), self.producer_id, self.claim, self.now, due, instance.label, flow)
+
+    def _nothing_new(self) -> Marks:
+        """What the newest record tells already: a record with these marks may land alone, and may go."""
+        position, emitted, _ = self.told
+        return Marks(position, emitted, self.producer_id, self.claim, self.now)
 
     def mark(self) -> int:
         """The highest offset at and below which every message has been sent. No unsent one may lie below it."""
@@ -209,7 +239,7 @@ class Shard:
     def _fire(self, key: str, fired: tuple[str, int]) -> None:
         self.roster.drop_timer(key, fired)  # it fires once, whatever comes of it
         given = Given("timer", timer=fired)
-        change = self.rules.take(key, self.roster.get(key), given, self.now, free=True)
+        change = self.rules.take(key, self.get(key), given, self.now, free=True)
         if isinstance(change, Change):
             change.instance.timers = without(fired, change.instance.timers)
             self._commit(change, given)
@@ -221,7 +251,7 @@ class Shard:
             self._release(next(iter(self.roster.queue)))
 
     def _release(self, key: str) -> None:
-        instance = self.roster.get(key)
+        instance = self.get(key)
         assert instance is not None
         self._commit(self.rules.release(instance, self.now), None)
 
@@ -238,9 +268,15 @@ class Shard:
         for key in due:
             if key in forgotten:
                 self.roster.forget(key)
+                self.values.forget(key)
                 self._append(key, None, self._marks())
             else:
                 self.roster.expire(key, self.now, 0.0)
+
+    def _sweep(self) -> None:
+        """Write the nulls of values that no record refers to any more: some at a time, for a list leaves thousands."""
+        for key in self.values.sweep(most=100):
+            self._append(key, None, self._nothing_new())
 
     def _read_until_ms(self) -> float:
         return self.input_ms
@@ -268,6 +304,8 @@ class Shard:
         for key, (_, marks, value) in restored.records.items():
             self.roster.restore(key, value, marks, self.limits.remember)
         self.roster.restored()
+        of_values = {split_value_key(key)[0] for key in restored.values} & restored.records.keys()
+        self.values.restore(restored.values, (decode_instance(key, restored.records[key][2]) for key in of_values))
         self._send_outboxes(restored)
         for key, (_, marks, _) in restored.records.items():
             if marks.status == PARKED and self._can_release(key):
@@ -287,5 +325,5 @@ class Shard:
             self._due(message, first)
 
     def _can_release(self, key: str) -> bool:
-        instance = self.roster.get(key)
+        instance = self.get(key)
         return instance is not None and self.rules.can_release(instance)

@@ -24,10 +24,12 @@ from orchestra.flows.decision import (
     Occurred,
     OperatorRequest,
     Outcome,
+    ReadValue,
     Status,
     StepView,
     Timer,
     TimerFired,
+    no_values,
 )
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
@@ -116,7 +118,7 @@ class CompiledFlow:
         draft.note("flow.started", note=event.type)
         return self._decided(draft, {})
 
-    def advance(self, state: Json, given: Input, *, now: datetime) -> Decision:
+    def advance(self, state: Json, given: Input, *, now: datetime, values: ReadValue = no_values) -> Decision:
         draft = Draft(self.graph, self._load(state), now)
         match given:
             case Outcome():

@@ -6,8 +6,8 @@ time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple, Protocol
@@ -151,6 +151,8 @@ class Decision:
 
     ``timers`` is the full set now pending, the old ones included; a timer that is left out is cancelled. When nothing
     changed (a duplicate, a stale timer) ``changed`` is False: there is nothing to store, and ``journal`` says why.
+    ``values``: large parts of the state that never change, each stored beside the instance's record under a name that
+    the flow uses once in a run. None removes one, once no state refers to it; when the instance is over all go.
     ``keep_state``: the instance is over, and must keep its state while it is remembered: whoever called it may ask for
     its undoing.
     """
@@ -163,6 +165,16 @@ class Decision:
     alerts: Sequence[Alert] = ()
     changed: bool = True
     keep_state: bool = False
+    values: Mapping[str, bytes | None] = field(default_factory=dict[str, "bytes | None"])
+
+
+ReadValue = Callable[[str], bytes]
+"""Gives a value that an earlier decision of the same run stored, by its name. Raises KeyError."""
+
+
+def no_values(name: str) -> bytes:
+    """For a run that has stored none."""
+    raise KeyError(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +261,7 @@ class Definition(Protocol):
         whatever a flow's own method raises: the caller parks the instance."""
         ...
 
-    def advance(self, state: Json, given: Input, *, now: datetime) -> Decision:
+    def advance(self, state: Json, given: Input, *, now: datetime, values: ReadValue = no_values) -> Decision:
         """What follows from one input. ``state`` is not changed. Any input at all is accepted: duplicates, late and
         unknown ones come back with ``changed`` False and a journal line. Raises only what a flow's own method raises,
         and DecodeError when an outcome's data is not valid for its type."""

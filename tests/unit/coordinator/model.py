@@ -5,7 +5,8 @@ a message arrives, time passes, the log is compacted. Owners never crash here: o
 heard of again, and every search contains the paths on which only the others act. What an owner has under way may thus
 land at any later time, also after others took the shard: zombies cost nothing.
 
-The invariants I1 to I6 are those of ``docs/adr/0001-fenced-log.md``. A :class:`Violation` names the one that broke.
+The invariants I1 to I7 are those of ``docs/adr/0001-fenced-log.md`` and ``0004-values.md``. A :class:`Violation` names
+the one that broke.
 """
 
 from __future__ import annotations
@@ -22,14 +23,34 @@ from orchestra.coordinator.exchange import Append, Change, Deflect, Limits, Rest
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.outbox import Outbox
-from orchestra.coordinator.record import CLAIM, OutboxMessage, Ref, decode_instance, decode_outbox, from_headers
+from orchestra.coordinator.record import (
+    CLAIM,
+    RESERVED,
+    VALUE,
+    OutboxMessage,
+    Ref,
+    decode_instance,
+    decode_outbox,
+    from_headers,
+    split_value_key,
+    value_key,
+)
 from orchestra.coordinator.restore import Fold
 from orchestra.coordinator.roster import Roster
 from orchestra.coordinator.shard import Shard
+from orchestra.coordinator.values import Values
 from orchestra.errors import FenceBreachedError
 from orchestra.settings import Settings
 from orchestra.transport.port import BARRIER_EPOCH, Record
-from tests.unit.coordinator.tiny_flow import DONE, REJECTED, TinyFlow, operator_record, outcome_record, start_record
+from tests.unit.coordinator.tiny_flow import (
+    DONE,
+    REJECTED,
+    TinyFlow,
+    kept,
+    operator_record,
+    outcome_record,
+    start_record,
+)
 
 NAMES = Names.of("t", Settings())
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -50,7 +71,7 @@ class QuietRules(Advance):
 
     def _change(self, draft: Any) -> Change:
         change = super()._change(draft)
-        return Change(change.instance, tuple(m for m in change.messages if m.kind == "command"))
+        return change._replace(messages=tuple(m for m in change.messages if m.kind == "command"))
 
 
 class Stored(NamedTuple):
@@ -127,6 +148,7 @@ class Bounds:
     remember: float = 30 * 86400.0
     running: int = 1000
     new_ids: int = 0  # how often the transactional id expires
+    values: bool = False  # instances keep values beside their records
     slow_acks: bool = True  # False: whoever sends a message hears at once that it was stored
 
 
@@ -314,9 +336,10 @@ class World:
         owner.wire = (*(Write(f"{CLAIM}{pid}", None) for pid in older), Write(f"{CLAIM}{owner.pid}", b"{}"))
 
     def drop(self, owner: Owner) -> None:
-        """The append fails, and is not stored. What is under way behind it may still be, if the fence lets it."""
+        """The append fails, and is not stored. Nor is what is under way behind it: the log has no gap, for the broker
+        takes sequence numbers in their order only."""
         self.left["lose"] -= 1
-        owner.wire = owner.wire[1:]
+        owner.wire = ()
         self.append_failed(owner)
 
     def append_failed(self, owner: Owner) -> None:
@@ -362,7 +385,7 @@ class World:
 
     def may_wake(self, shard: Shard) -> bool:
         due = shard.roster.next_due()
-        if due is not None and due <= self.now:
+        if (due is not None and due <= self.now) or shard.values.garbage:
             return True
         if not shard.roster.expiries:
             return False
@@ -503,6 +526,7 @@ def check_stored(world: World, stored: Stored) -> None:
     """I3: one line of records per instance, each input once. I5: nothing below the mark is unsent."""
     if stored.key.startswith(CLAIM):
         return
+    check_values(world, stored)
     marks = from_headers(stored.headers)
     for other in world.log[: marks.emitted + 1]:
         if missing := [ref for ref in introduced(other.key, other.value) if ref not in world.sent]:
@@ -520,6 +544,20 @@ def check_stored(world: World, stored: Stored) -> None:
         raise Violation("I3", f"{stored.key} took an input twice")
 
 
+def check_values(world: World, stored: Stored) -> None:
+    """I7: what the newest record of an instance refers to is stored, before it and as long as it is the newest."""
+    key = split_value_key(stored.key)[0] if stored.key.startswith(VALUE) else stored.key
+    if key.startswith(RESERVED):
+        return
+    newest = {other.key: other.value for other in world.log}
+    if (value := newest.get(key)) is None:
+        return
+    instance = decode_instance(key, value)
+    for name in kept(instance.state):
+        if newest.get(value_key(key, instance.run, name)) is None:
+            raise Violation("I7", f"{stored.offset}: {key} refers to {name}, which is not stored")
+
+
 def check_sent(world: World, message: OutboxMessage) -> None:
     """I1: no message leaves whose record is not durable."""
     if not any(message.ref in introduced(stored.key, stored.value) for stored in world.log):
@@ -534,10 +572,12 @@ def check_fold(world: World, fold: Fold, claim: int) -> None:
     seen, history = ({key: value[0] for key, value in each.records.items()} for each in (fold, whole))
     if seen != history:
         raise Violation("I4", f"a restore sees {seen}, and the history was {history}")
+    if fold.values != whole.values:
+        raise Violation("I4", f"a restore sees the values {set(fold.values)}, and there were {set(whole.values)}")
 
 
 def check_end(world: World) -> None:
-    """I2: every message of a durable record was sent, every instance finished. I6: no effect is left."""
+    """I2: every message of a durable record was sent, every instance finished. I6, I7: no effect, no value is left."""
     for stored in world.log:
         if lost := [ref for ref in introduced(stored.key, stored.value) if ref not in world.sent]:
             raise Violation("I2", f"never sent: {lost}")
@@ -551,6 +591,8 @@ def check_end(world: World) -> None:
         if instance.finished is None:
             raise Violation("I2", f"{key} never finishes: {instance.status}, {instance.state}")
         check_effects(world, key, instance.status)
+    if fold.values:
+        raise Violation("I7", f"nobody refers to {set(fold.values)}, and they stay")
 
 
 def check_effects(world: World, key: str, status: str) -> None:
@@ -618,7 +660,7 @@ class Search:
 
 @cache
 def rules(bounds: Bounds) -> QuietRules:
-    flow = TinyFlow(count=bounds.steps, timeout=bounds.timeout)
+    flow = TinyFlow(count=bounds.steps, timeout=bounds.timeout, keeps=bounds.values)
     return QuietRules(Flows([flow]), Journal(NAMES, 0), topic=str, inbox=NAMES.inbox, shard=0)
 
 
@@ -634,6 +676,14 @@ def copy_shard(shard: Shard) -> Shard:
     made.outputs = []
     made.roster = _copy_roster(shard.roster)
     made.outbox = _copy_outbox(shard.outbox)
+    made.values = _copy_values(shard.values)
+    return made
+
+
+def _copy_values(values: Values) -> Values:
+    made = Values.__new__(Values)
+    made.by_instance = {key: of._replace(stored=dict(of.stored)) for key, of in values.by_instance.items()}
+    made.garbage = values.garbage.copy()
     return made
 
 
@@ -662,7 +712,8 @@ def shard_identity(shard: Shard) -> object:
         tuple((append.key, append.value) for append in shard.pending),
         tuple(shard.outbox.unsent.items()), frozenset(shard.outbox.in_flight), frozenset(shard.outbox.held),
         tuple((key, entry.value, entry.due) for key, entry in sorted(shard.roster.entries.items())),
-        tuple(sorted(shard.outbox.by_instance)),
+        tuple(sorted(shard.outbox.by_instance)), tuple(shard.values.garbage),
+        tuple((key, of.run, tuple(of.stored)) for key, of in shard.values.by_instance.items()),
     )  # fmt: skip
 
 

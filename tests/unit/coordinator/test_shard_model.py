@@ -27,6 +27,7 @@ from tests.unit.coordinator.tiny_flow import TinyFlow
 
 ONE = ("A",)
 FORGET = Bounds(keys=ONE, strays=1, hours=1, remember=60, compactions=1, purges=1, slow_acks=False)
+VALUES = Bounds(keys=ONE, steps=2, values=True, slow_acks=False)
 
 SMALL = {
     "two instances": Bounds(slow_acks=False),
@@ -38,6 +39,12 @@ SMALL = {
     "a queue": Bounds(running=1, slow_acks=False),
     "forgetting, and a late repeat": replace(FORGET, owners=1, late_repeats=ONE),
     "forgetting, and a new owner": FORGET,
+    "values": VALUES,
+    "values, and slow acknowledgements": replace(VALUES, steps=1, slow_acks=True),
+    "values, compacted": replace(VALUES, compactions=2, owners=1),
+    "values of an instance that is cancelled": replace(VALUES, steps=1, cancels=ONE, owners=1),
+    "values, and appends that fail": replace(VALUES, steps=1, losses=1),
+    "values that are forgotten": replace(FORGET, values=True, owners=1),
 }
 WIDE = {
     "two instances": Bounds(),
@@ -45,6 +52,8 @@ WIDE = {
     "forgetting, and repeats": replace(FORGET, late_repeats=ONE),
     "a cancellation, and slow acknowledgements": Bounds(keys=ONE, cancels=ONE, answers=1),
     "two instances, compacted": Bounds(compactions=1, slow_acks=False),
+    "values, compacted": replace(VALUES, compactions=1),
+    "values of two instances": replace(VALUES, keys=("A", "B"), steps=1),
 }
 
 
@@ -406,6 +415,67 @@ def test_bar_rule_with_unordered_sends() -> None:
     bounds = Bounds(keys=ONE, cancels=ONE, owners=1)
     assert Search(Unordered, bounds).run()
     assert broken(DoesNotBar, bounds).invariant == "I6"
+
+
+# ---- the rules of values (docs/adr/0004-values.md)
+
+
+def test_value_before_its_record() -> None:
+    class ValueAfterRecord(Shard):
+        def _append_instance(self, change: Change, value: bytes) -> None:
+            values = self.values.keep(change.instance, change.values)
+            self._append(change.instance.id, value, self._marks(change.instance), change.messages)
+            for key, stored in values:
+                self._append(key, stored, self._nothing_new())
+            self.values.drop(change.instance, change.values)
+
+    assert broken(bent(ValueAfterRecord), VALUES).invariant == "I7"
+
+
+class TellsAll(Shard):
+    """A value and a null tell the position as an instance's record does."""
+
+    def _nothing_new(self) -> Marks:
+        return self._marks()
+
+
+def test_value_without_the_position_of_its_input() -> None:
+    assert (
+        broken(bent(TellsAll), VALUES).invariant == "I2"
+    )  # the start's value lands alone, and the start is never read
+
+
+def test_value_and_its_null_may_go_without_the_position() -> None:
+    class TellsAllInNulls(TellsAll, SkipsRepeats):
+        def _append_instance(self, change: Change, value: bytes) -> None:
+            position, emitted, _ = self.told
+            for key, stored in self.values.keep(change.instance, change.values):
+                self._append(key, stored, self._marks()._replace(position=position, emitted=emitted))
+            self._append(change.instance.id, value, self._marks(change.instance), change.messages)
+            self.values.drop(change.instance, change.values)
+
+    bounds = replace(VALUES, steps=1, late_repeats=ONE, hours=1, owners=1, compactions=1, purges=1)
+    assert Search(bent(SkipsRepeats), bounds).run()
+    assert broken(bent(TellsAllInNulls), bounds).invariant == "I4"
+
+
+def test_null_of_a_value_after_the_last_record_that_refers_to_it() -> None:
+    class NullFirst(Shard):
+        def _append_instance(self, change: Change, value: bytes) -> None:
+            self.values.drop(change.instance, change.values)
+            self._sweep()
+            super()._append_instance(change, value)
+
+    assert broken(bent(NullFirst), VALUES).invariant == "I7"
+
+
+def test_what_a_crash_leaves_of_values_is_removed() -> None:
+    class TrustsTheLog(Shard):
+        def _restore(self, restored: Restored) -> None:
+            super()._restore(restored)
+            self.values.garbage.clear()
+
+    assert broken(bent(TrustsTheLog), VALUES).invariant == "I7"
 
 
 def bent(shard: type[Shard], world: type[World] = World) -> type[World]:

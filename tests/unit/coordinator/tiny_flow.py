@@ -25,12 +25,14 @@ from orchestra.flows.decision import (
     Json,
     OperatorRequest,
     Outcome,
+    ReadValue,
     Status,
     StepView,
     Timer,
     TimerFired,
     effect_id,
     instance_id,
+    no_values,
 )
 from orchestra.ids import derived_id
 from orchestra.transport.port import Record
@@ -44,13 +46,17 @@ COMMANDS = "tiny.commands"
 
 @dataclass(frozen=True, slots=True)
 class TinyFlow:
-    """``count``: how many actions. ``timeout``: seconds until a1 counts as unknown and c1 is sent; None: never."""
+    """``count``: how many actions. ``timeout``: seconds until a1 counts as unknown and c1 is sent; None: never.
+
+    ``keeps``: each decision stores a value, removes the one before, and reads what its state refers to.
+    """
 
     name: str = "tiny"
     version: int = 1
     digest: str = "d1"
     count: int = 2
     timeout: float | None = None
+    keeps: bool = False
     topics: Sequence[str] = (COMMANDS,)
     starts_on: Mapping[str, str] = field(default_factory=lambda: {STARTED: TOPIC})
     listens_to: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -80,8 +86,11 @@ class TinyFlow:
         state: Json = {"id": instance_id, "run": run, "at": "a1", "data": data, "seen": [], "attempt": 1}
         return self._go(state, now)
 
-    def advance(self, state: Json, given: Input, *, now: datetime) -> Decision:
+    def advance(self, state: Json, given: Input, *, now: datetime, values: ReadValue = no_values) -> Decision:
         state = json.loads(json.dumps(state))
+        for name in kept(state):
+            if values(name) != _value(state, name):
+                raise RuntimeError(f"the value {name} is {values(name)!r}")
         if isinstance(given, OperatorRequest):
             return self._operate(state, given, now)
         if isinstance(given, TimerFired):
@@ -134,7 +143,14 @@ class TinyFlow:
             timers = [Timer("a1", 1, after=emission.event.id, delay=self.timeout)]
         status = Status.COMPENSATING if at == "c1" else Status.RUNNING
         alerts = [Alert("tiny.compensating", at, "a1 was not answered")] if at == "c1" else []
-        return Decision(state, status, [emission], timers, [line], alerts)
+        return Decision(state, status, [emission], timers, [line], alerts, values=self._keep(state, at))
+
+    def _keep(self, state: dict[str, Any], name: str) -> dict[str, bytes | None]:
+        if not self.keeps or name in kept(state):
+            return {}
+        removed: dict[str, bytes | None] = dict.fromkeys(kept(state))
+        state["kept"] = [name]
+        return {**removed, name: _value(state, name)}
 
     def _command(self, state: dict[str, Any], step: str, now: datetime) -> Emission:
         effect = effect_id(state["id"], state["run"], step, "undo" if step == "c1" else "action")
@@ -151,6 +167,16 @@ class TinyFlow:
 
     def steps(self, state: Json) -> Sequence[StepView]:
         return [StepView(f"a{number + 1}", "done", "compensatable") for number in range(self.count)]
+
+
+def kept(state: Mapping[str, Any] | None) -> Sequence[str]:
+    """The values that a state refers to."""
+    names: Sequence[str] = (state or {}).get("kept", ())
+    return names
+
+
+def _value(state: Mapping[str, Any], name: str) -> bytes:
+    return f"{state['id']}/{state['run']}/{name}".encode() + b"x" * int(state["data"].get("large", 0))
 
 
 def _data(event: Envelope) -> dict[str, Any]:
