@@ -7,7 +7,7 @@ flow is made by ``flow_picture.py``, one of a state machine by the machine itsel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from orchestra.errors import DefinitionError
@@ -66,6 +66,8 @@ class LineKind(StrEnum):
     """What follows when something failed."""
     TIMER = "timer"
     """What follows when time has passed."""
+    TROUBLE = "trouble"
+    """What should not be there."""
 
 
 class GroupKind(StrEnum):
@@ -113,6 +115,8 @@ class Shape:
         label: what it is called, in one line; "" for an initial dot.
         detail: short lines below, smaller.
         group: the id of the group that it stands in.
+        caption: a few words above the name, in place of those of its kind.
+        is_optional: it may be left out.
     """
 
     id: str
@@ -122,6 +126,8 @@ class Shape:
     parts: Sequence[Part] = ()
     group: str | None = None
     mark: Mark | None = None
+    caption: str | None = None
+    is_optional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,8 +167,10 @@ class Picture:
     subtitle: str = ""
     is_wide: bool = False
     """Drawn from left to right, and not from top to bottom."""
-    legend: Sequence[tuple[Mark, str]] = field(default=())
-    """The marks to explain, each with its words."""
+    legend: Sequence[Mark] = ()
+    """The marks to explain."""
+    notes: Sequence[str] = ()
+    """Sentences below the picture."""
 
     def __post_init__(self) -> None:
         groups = {group.id for group in self.groups}

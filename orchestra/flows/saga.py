@@ -349,7 +349,7 @@ def definition_of(flow: type[Flow]) -> Definition:
 
 
 def graph_of(flow: type[Flow]) -> Graph:
-    """The graph of a flow's class, to look at: ``orchestra.flows.diagram`` draws it.
+    """The graph of a flow's class, to look at: ``orchestra.flows.flow_picture`` makes a picture of it.
 
     Raises:
         DefinitionError: it is no flow's class.

@@ -1,0 +1,156 @@
+"""What does a flow look like? Its graph as a picture that a product owner can read.
+
+Each kind of node says how it is drawn in a function registered with :func:`draw_node`; a kind that has none is a plain
+box. Names are shown as words: ``is_large`` as "is large".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import singledispatch
+from inspect import cleandoc
+
+from orchestra.duration import in_words
+from orchestra.events.message import Message
+from orchestra.flows.graph import EndPart, Graph, GraphNode, Kind, StepNode
+from orchestra.flows.picture import Line, LineKind, Part, PartKind, Picture, Shape, ShapeKind
+
+START, COMPLETED, COMPENSATED = "!start", "!completed", "!compensated"
+"""Ids of what is no node. A node's name is a Python name, so neither is one."""
+
+_KINDS = {
+    Kind.COMPENSATABLE: ShapeKind.STEP,
+    Kind.PLAIN: ShapeKind.STEP,
+    Kind.PIVOT: ShapeKind.PIVOT,
+    Kind.RETRIABLE: ShapeKind.RETRIABLE,
+    Kind.READ_ONLY: ShapeKind.READ_ONLY,
+}
+
+
+def picture_of(graph: Graph) -> Picture:
+    """The picture of a flow: what follows what, how each step is undone, how long it may take, how it ends."""
+    nodes = [draw_node(node) for node in graph.nodes.values()]
+    return Picture(
+        title=f"{graph.name}, version {graph.version}",
+        subtitle=summary_of(graph.owner),
+        nodes=[_start(graph), *nodes, *_ends(graph)],
+        edges=[*_lines(graph), *_ways_back(graph), *_ways_to_ends(graph)],
+        notes=list(_notes(graph)),
+    )
+
+
+@singledispatch
+def draw_node(node: GraphNode) -> Shape:
+    """The shape of a node."""
+    return Shape(id=node.name, label=words(node.name), kind=ShapeKind.STEP)
+
+
+@draw_node.register
+def _(node: StepNode) -> Shape:
+    return Shape(
+        id=node.name,
+        label=words(node.name),
+        kind=_KINDS[node.kind],
+        detail=(message_name(node.command), patience(node)),
+        parts=undo_parts(node),
+    )
+
+
+def patience(node: StepNode) -> str:
+    """How long a step may take, and how often it is tried."""
+    if node.timeout is None:
+        return "waits as long as it takes"
+    limit = in_words(node.timeout)
+    if node.kind.insists:
+        return f"tries of {limit}"
+    return f"up to {node.retry.attempts} tries of {limit}" if node.retry.attempts > 1 else f"at most {limit}"
+
+
+def undo_parts(node: StepNode) -> tuple[Part, ...]:
+    """The compartment that says how a step is undone."""
+    if node.undo is None:
+        return ()
+    label = words(node.name if node.undo.make is None else node.undo.label)
+    return (Part(label=label, kind=PartKind.UNDO, name=node.undo.label),)
+
+
+def words(name: str) -> str:
+    """A Python name as words."""
+    return name.strip("_").replace("_", " ")
+
+
+def message_name(message: type[Message]) -> str:
+    """A message's class, for people: ``Undo[ReserveItems]`` as "Undo ReserveItems"."""
+    return message.__name__.replace("[", " ").replace("]", "")
+
+
+def summary_of(owner: type) -> str:
+    """The first paragraph of a class's own docstring."""
+    return " ".join(cleandoc(owner.__doc__ or "").partition("\n\n")[0].split())
+
+
+# ---- start and ends
+
+
+def _start(graph: Graph) -> Shape:
+    label = " or ".join(message_name(event) for event in graph.starts.values())
+    return Shape(id=START, label=label, kind=ShapeKind.START)
+
+
+def _ends(graph: Graph) -> Iterator[Shape]:
+    yield _end(COMPLETED, graph.completed, ShapeKind.END)
+    if _failing(graph):
+        yield _end(COMPENSATED, graph.compensated, ShapeKind.BAD_END)
+
+
+def _end(name: str, end: EndPart | None, kind: ShapeKind) -> Shape:
+    said = " or ".join(message_name(event) for event in end.events) if end else ""
+    return Shape(id=name, label=said or "end", kind=kind)
+
+
+# ---- lines
+
+
+def _lines(graph: Graph) -> Iterator[Line]:
+    for node in graph.nodes.values():
+        if not node.before:
+            yield Line(start=START, end=node.name)
+        for name in _nearest(graph, node):
+            yield Line(start=name, end=node.name, kind=LineKind.NEXT if name in node.needs else LineKind.AFTER)
+
+
+def _nearest(graph: Graph, node: GraphNode) -> list[str]:
+    """What it comes after, without what that comes after anyway."""
+    before = node.before
+    return [one for one in before if not any(other in graph.descendants[one] for other in before)]
+
+
+def _ways_to_ends(graph: Graph) -> Iterator[Line]:
+    for name in graph.nodes:
+        if not graph.followers[name]:
+            yield Line(start=name, end=COMPLETED)
+
+
+def _ways_back(graph: Graph) -> Iterator[Line]:
+    failing = _failing(graph)
+    for name in failing:
+        if not graph.descendants[name].intersection(failing):
+            yield Line(start=name, end=COMPENSATED, label="if any step fails", kind=LineKind.UNDO)
+
+
+def _failing(graph: Graph) -> list[str]:
+    """The nodes of a saga by which it can fail."""
+    if not graph.saga:
+        return []
+    return [
+        name for name, node in graph.nodes.items() if not isinstance(node, StepNode) or node.kind is not Kind.RETRIABLE
+    ]
+
+
+def _notes(graph: Graph) -> Iterator[str]:
+    if not graph.saga:
+        yield "When a step fails, the flow halts there and shows why. An operator retries it, starts anew or cancels."
+        return
+    yield "When a step fails, what was done is undone, last first, as the orange lines in the boxes say."
+    if any(isinstance(node, StepNode) and node.kind is Kind.PIVOT for node in graph.nodes.values()):
+        yield "What is done once the point of no return is passed stays done; what is left is tried until it works."
