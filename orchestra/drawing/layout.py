@@ -87,7 +87,7 @@ def lay_out(picture: Picture) -> Layout:
     plan = _Plan(picture, boxes)
     graph = AGraph(string="\n".join(plan.dot()))
     try:
-        found = json.loads(graph.draw(format="json", prog="dot"))
+        found = json.loads(graph.draw(format="json", prog="dot") or b"{}")
     finally:
         graph.close()
     return plan.read(found)
