@@ -91,6 +91,8 @@ def rejected(node: StepNode, state: StepState, event: Envelope, rejection: Event
     )
     if not (effect.status.is_open or still_counts):
         draft.ignore("input.ignored", node.name, effect, "action", f"a rejection, but the step is {effect.status}")
+    elif effect.status is EffectStatus.BACKING_OFF and effect.last == EffectStatus.REJECTED:
+        draft.ignore("input.ignored", node.name, effect, "action", "a duplicate: it waits to be begun anew")
     elif node.kind is Kind.RETRIABLE and not draft.instance.is_draining():
         draft.note("step.rejected", node.name, effect, note=event.type)
         draft.alert("retriable.rejected", node.name, f"{event.type}: it is tried again, without end")

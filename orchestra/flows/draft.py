@@ -63,6 +63,8 @@ class Draft:
         undo = self.graph.saga or cause is Cause.CANCELLED
         self.instance.status = Status.COMPENSATING if undo else Status.HALTED
         self.note("flow.failed", step, note=reason)
+        if not undo:
+            self.alert("flow.halted", step, f"{reason}; an operator must retry it, or cancel the flow")
 
     # ---- the flow's own methods
 

@@ -454,7 +454,7 @@ def test_a_contradiction_after_a_retry_alerts_and_changes_nothing() -> None:
     play.operate("retry")
 
     assert not play.answer("fetch", Booked(price=2), nth=0).changed
-    assert play.codes() == ["outcome.contradiction"]
+    assert play.codes() == ["flow.halted", "outcome.contradiction"]
 
 
 def test_a_cancelled_flow_undoes_what_it_can() -> None:

@@ -26,7 +26,7 @@ from tests.unit.flows.shop import (
     Refunded,
     RefundImpossible,
 )
-from tests.unit.flows.trip import ASKED, Booked, Rating, SoldOut, Told, Trip
+from tests.unit.flows.trip import ASKED, Booked, Ingest, Rating, SoldOut, Told, Trip
 
 RESERVED = ItemsReserved(order_id="o-1")
 CHARGED = Charged(order_id="o-1", amount_cents=2500)
@@ -561,6 +561,17 @@ def test_hazard_15_compensations_and_retriable_steps_never_expire() -> None:
     assert refunding().command("charge", "undo").event.get("expirytime") is None
 
 
+def test_hazard_01_a_duplicate_of_a_rejection_does_not_begin_a_retriable_steps_pause_anew() -> None:
+    play = paid_trip()
+    play.answer("pay", Done())
+    play.answer("tell", SoldOut(what="paper"))
+    pause = play.timer_of("tell")
+
+    assert not play.answer("tell", SoldOut(what="paper")).changed
+    assert play.timer_of("tell") == pause
+    assert play.codes() == ["retriable.rejected"]
+
+
 # ---- 16, 17: outcomes of nothing, or at the wrong time
 
 
@@ -664,3 +675,11 @@ def test_hazard_30_every_live_instance_waits_for_something_and_says_it() -> None
     play.fire("charge", "undo")
     play.fire("charge", "undo")
     assert "an operator" in play.definition.waits_for(play.last.state)[0]
+
+
+def test_hazard_30_a_flow_that_halts_calls_somebody() -> None:
+    play = Play(Ingest, ASKED)
+    play.answer("fetch", SoldOut(what="fetch"))
+
+    assert play.status is Status.HALTED
+    assert play.codes() == ["flow.halted"]
