@@ -32,8 +32,10 @@ if TYPE_CHECKING:
         UnreachableError,
     )
     from orchestra.events.envelope import Envelope
-    from orchestra.events.message import Command, Done, Event, Key, StepFailed, StepRefused, Undo
+    from orchestra.events.message import Command, Done, Event, FlowFailed, Key, StepFailed, StepRefused, Undo
     from orchestra.events.topic import Json, Topic
+    from orchestra.flows.approval import Approval
+    from orchestra.flows.declare import any_of, approval, call, delay, optional, settled, wait_for
     from orchestra.flows.failure import Failure
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.outbox.outbox import Outbox
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessDeniedError",
     "App",
+    "Approval",
     "AskError",
     "AskFailedError",
     "AskRefusedError",
@@ -73,6 +76,7 @@ __all__ = [
     "Event",
     "Failure",
     "Flow",
+    "FlowFailed",
     "Json",
     "Key",
     "OrchestraError",
@@ -95,16 +99,23 @@ __all__ = [
     "TransportError",
     "Undo",
     "UnreachableError",
+    "any_of",
+    "approval",
+    "call",
     "connect",
     "create_ledger_tables",
     "create_outbox_tables",
+    "delay",
     "on_compensated",
     "on_completed",
+    "optional",
     "pivot",
     "prune_ledger",
+    "settled",
     "sqlite_engine",
     "starts_on",
     "step",
+    "wait_for",
 ]
 
 _HOMES = {
@@ -143,10 +154,21 @@ _HOMES = {
         "Command",
         "Done",
         "Event",
+        "FlowFailed",
         "Key",
         "StepFailed",
         "StepRefused",
         "Undo",
+    ),
+    "orchestra.flows.approval": ("Approval",),
+    "orchestra.flows.declare": (
+        "any_of",
+        "approval",
+        "call",
+        "delay",
+        "optional",
+        "settled",
+        "wait_for",
     ),
     "orchestra.flows.failure": ("Failure",),
     "orchestra.flows.saga": (

@@ -16,13 +16,13 @@ from orchestra.coordinator.record import Given
 from orchestra.errors import DecodeError
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
-from orchestra.flows.decision import OperatorRequest, instance_of_effect, split_instance_id
+from orchestra.flows.decision import OPERATOR_REQUEST, OperatorRequest, instance_of_effect, split_instance_id
 from orchestra.transport.partitioner import partition_for
 from orchestra.transport.port import Record
 
 INPUT = "orchestra-input"
 INSTANCE = "orchestra-instance"
-OPERATOR = "orchestra.operator.requested.v1"
+OPERATOR = OPERATOR_REQUEST
 
 Reason = Literal["DECODE", "CONTRACT", "UNKNOWN_INSTANCE", "PARKED_FULL"]
 

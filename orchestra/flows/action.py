@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Event, StepFailed, StepRefused, encode_data, record_key
+from orchestra.events.message import Command, Event, StepFailed, StepRefused, encode_data, record_key
 from orchestra.flows.behaviour import Values
 from orchestra.flows.decision import Status
 from orchestra.flows.draft import Draft, checked
 from orchestra.flows.effect import Effect, EffectStatus
 from orchestra.flows.failure import Cause
-from orchestra.flows.graph import Kind, StepNode
+from orchestra.flows.graph import CallNode, Kind, StepNode
 from orchestra.flows.instance import Recorded
 from orchestra.flows.step_state import StepState, undo_of
 from orchestra.flows.timer import due_again, is_alert_due
@@ -25,18 +25,22 @@ def send(node: StepNode, state: StepState, values: Values, draft: Draft) -> None
     if effect.started is None:
         effect.started = draft.now
     made = node.make(draft.flow(effect.started), *values())
-    command = checked(f"{draft.graph.label}.{node.name}", made, node.command)
+    message = checked(f"{draft.graph.label}.{node.name}", made, node.command)
     effect.attempts += 1
     effect.status = EffectStatus.RUNNING
     effect.due = None
     effect.last = None
     effect.generation = 0 if node.timeout is None else draft.instance.next_generation()
-    if node.undo is not None:
-        effect.key = text_key(record_key(command))
-        effect.command = encode_data(command).decode() if node.undo.make is None else None
-    # Later than that, the coordinator may have given the step up: a service must not begin it then.
-    expires = None if node.kind is Kind.RETRIABLE else node.timeout
-    draft.command(node.name, "action", effect, command, expires_in=expires)
+    if isinstance(node, CallNode):
+        effect.key = draft.call(node.name, effect, node.flow, message)
+    else:
+        assert isinstance(message, Command)
+        if node.undo is not None:
+            effect.key = text_key(record_key(message))
+            effect.command = encode_data(message).decode() if node.undo.make is None else None
+        # Later than that, the coordinator may have given the step up: a service must not begin it then.
+        expires = None if node.kind is Kind.RETRIABLE else node.timeout
+        draft.command(node.name, "action", effect, message, expires_in=expires)
     draft.note("step.started" if effect.spent == 1 else "step.sent_again", node.name, effect)
 
 
@@ -72,7 +76,7 @@ def _replied_late(node: StepNode, state: StepState, event: Envelope, reply: Even
         draft.ignore("outcome.late", node.name, effect, "action", "it is too late to make a difference to the undo")
     else:
         _done(node, effect, event, reply, draft, "step.replied_late")
-        if instance.frozen and state.undo is None:
+        if (instance.frozen or node.name in instance.lost) and state.undo is None:
             _append_undo(node, state, draft)
 
 
@@ -87,13 +91,13 @@ def _append_undo(node: StepNode, state: StepState, draft: Draft) -> None:
 def rejected(node: StepNode, state: StepState, event: Envelope, rejection: Event, draft: Draft) -> None:
     effect = state.action
     still_counts = effect.status is EffectStatus.UNKNOWN and (
-        draft.instance.is_draining() or draft.instance.status is Status.HALTED
+        draft.instance.lets_go(node.name) or draft.instance.status is Status.HALTED
     )
     if not (effect.status.is_open or still_counts):
         draft.ignore("input.ignored", node.name, effect, "action", f"a rejection, but the step is {effect.status}")
     elif effect.status is EffectStatus.BACKING_OFF and effect.last == EffectStatus.REJECTED:
         draft.ignore("input.ignored", node.name, effect, "action", "a duplicate: it waits to be begun anew")
-    elif node.kind is Kind.RETRIABLE and not draft.instance.is_draining():
+    elif node.kind is Kind.RETRIABLE and not draft.instance.lets_go(node.name):
         draft.note("step.rejected", node.name, effect, note=event.type)
         draft.alert("retriable.rejected", node.name, f"{event.type}: it is tried again, without end")
         effect.last = EffectStatus.REJECTED
@@ -115,7 +119,7 @@ def refused(node: StepNode, state: StepState, refusal: StepRefused, draft: Draft
     reason = f"refused: {refusal.reason}"
     draft.note("step.refused", node.name, effect, note=reason)
     insists = node.kind is Kind.RETRIABLE
-    if not draft.instance.is_draining() and (insists or node.retry.allows(effect.spent + 1)):
+    if not draft.instance.lets_go(node.name) and (insists or node.retry.allows(effect.spent + 1)):
         effect.last = EffectStatus.REFUSED
         if insists and is_alert_due(effect.spent, node.retry):
             draft.alert("retriable.refused", node.name, reason)
@@ -146,7 +150,8 @@ def timed_out(node: StepNode, state: StepState, draft: Draft) -> None:
 
 
 def _unknown(node: StepNode, effect: Effect, draft: Draft, reason: str, dead_letter_id: str | None) -> None:
-    if draft.instance.is_draining():
+    effect.letter = dead_letter_id
+    if draft.instance.lets_go(node.name):
         effect.settle(EffectStatus.UNKNOWN, draft.now, reason)
     elif node.kind.insists:
         if dead_letter_id is not None or is_alert_due(effect.spent, node.retry):
@@ -174,15 +179,20 @@ def cancel(node: StepNode, state: StepState, draft: Draft) -> None:
         draft.note("step.cancelled", node.name, effect, note="nothing to undo, so it is not awaited")
     elif effect.status is EffectStatus.BACKING_OFF:
         status = EffectStatus(effect.last or EffectStatus.UNKNOWN)
-        effect.settle(status, draft.now, "not tried again, because the flow fails")
+        effect.settle(status, draft.now, "not tried again: the flow, or its branch, fails")
         draft.note("step.cancelled", node.name, effect, note=f"not tried again: {status}")
+    elif effect.status is EffectStatus.RUNNING and isinstance(node, CallNode) and not effect.asked:
+        effect.asked = True
+        assert effect.key is not None
+        draft.ask(node.name, "action", effect, effect.key, "cancel", "its caller fails")
+        draft.note("step.cancel_sent", node.name, effect, note=effect.key)
 
 
 def retry_by_hand(node: StepNode, state: StepState, values: Values, draft: Draft) -> str | None:
     """An operator's retry. Returns why not, or None when it is sent."""
     effect = state.action
     if effect.status is EffectStatus.BACKING_OFF or (
-        effect.status is EffectStatus.RUNNING and node.timeout is None and not draft.instance.is_draining()
+        effect.status is EffectStatus.RUNNING and node.timeout is None and not draft.instance.lets_go(node.name)
     ):
         send(node, state, values, draft)
         return None

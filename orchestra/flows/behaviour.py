@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeVar
 
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Event
 from orchestra.flows.decision import OperatorRequest, StepView, Timer
 from orchestra.flows.draft import Draft
 from orchestra.flows.effect import Phase
+from orchestra.flows.failure import Failure
 from orchestra.flows.graph import GraphNode
 from orchestra.flows.instance import Instance, NodeState
 
@@ -32,12 +32,12 @@ class Behaviour(Protocol[N_contra, S]):
         """All that comes before it is done."""
         ...
 
-    def value(self, node: N_contra, state: S) -> object:
+    def value(self, node: N_contra, state: S, yields: Yields) -> object:
         """What it yields. Asked only when it is done."""
         ...
 
-    def rejection(self, node: N_contra, state: S) -> Event | None:
-        """What a service said when it rejected it, if that is how it failed."""
+    def failure(self, node: N_contra, state: S, yields: Yields) -> Failure:
+        """Why it failed. Asked only when it has."""
         ...
 
     def outcome(self, node: N_contra, state: S, address: Address, event: Envelope, draft: Draft) -> None:
@@ -85,6 +85,40 @@ class Values(Protocol):
     """Gives what the nodes that a node needs have yielded, when somebody asks."""
 
     def __call__(self) -> list[object]: ...
+
+
+class Yields(Protocol):
+    """Gives what a node has yielded, or why it failed."""
+
+    def __call__(self, name: str, /) -> object: ...
+
+
+class Quiet:
+    """What a node does that sends no command: nothing of it is answered, awaited, undone or left to an operator."""
+
+    def outcome(self, node: Any, state: Any, address: Address, event: Envelope, draft: Draft) -> None:
+        draft.ignore("outcome.unknown", node.name, None, address.phase, "the node sends no command")
+
+    def timer(self, node: Any, state: Any, address: Address, generation: int, values: Values, draft: Draft) -> None:
+        draft.ignore("timer.stale", node.name, None, address.phase, "the node has no timer")
+
+    def cancel(self, node: Any, state: Any, draft: Draft) -> None:
+        """There is nothing to let go of."""
+
+    def is_final(self, node: Any, state: Any) -> bool:
+        return False
+
+    def plan_undo(self, node: Any, state: Any, draft: Draft) -> None:
+        """There is nothing to undo."""
+
+    def undo(self, node: Any, state: Any, draft: Draft) -> None:
+        """There is nothing to undo."""
+
+    def operate(self, node: Any, state: Any, request: OperatorRequest, values: Values, draft: Draft) -> str | None:
+        return "it is no step: there is nothing to retry, skip or resolve"
+
+    def timers(self, node: Any, state: Any, instance: Instance) -> Iterable[Timer]:
+        return ()
 
 
 class Address:

@@ -6,7 +6,7 @@ that came after it is; branches of one parallel block are undone side by side.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
@@ -15,19 +15,21 @@ from orchestra.flows.action import text_key
 from orchestra.flows.decision import OperatorRequest
 from orchestra.flows.draft import Draft, checked
 from orchestra.flows.effect import Effect, EffectStatus, answer_class
-from orchestra.flows.graph import Graph, StepNode, UndoPart
-from orchestra.flows.instance import Instance, Undoing
+from orchestra.flows.graph import CallNode, Graph, StepNode, UndoPart
+from orchestra.flows.instance import Instance
+from orchestra.flows.progress import Undoing
 from orchestra.flows.step_state import StepState, undo_of
 from orchestra.flows.timer import due_again
 
 
 def ready_to_undo(graph: Graph, instance: Instance) -> list[str]:
     """The planned nodes after which nothing is left to undo. The newest first."""
-    unfinished = {name for name in instance.nodes if instance.undoing(name) not in (Undoing.NONE, Undoing.FINISHED)}
+    undoing = {name: instance.undoing(name) for name in instance.nodes}
+    unfinished = {name for name, how in undoing.items() if how not in (Undoing.NONE, Undoing.FINISHED)}
     return [
         name
         for name in reversed(tuple(graph.nodes))
-        if instance.undoing(name) is Undoing.PLANNED and not unfinished & graph.descendants[name]
+        if undoing.get(name) is Undoing.PLANNED and not unfinished & graph.descendants[name]
     ]
 
 
@@ -44,6 +46,9 @@ def send(node: StepNode, state: StepState, draft: Draft) -> None:
     part, effect = _undo_of(node, state)
     if effect.started is None:
         effect.started = draft.now
+    if isinstance(node, CallNode):
+        _recall(node, state, effect, draft)
+        return
     command = _made(node, part, state, effect, draft)
     if text_key(record_key(command)) != state.action.key:
         raise DefinitionError(
@@ -51,24 +56,36 @@ def send(node: StepNode, state: StepState, draft: Draft) -> None:
             f"{text_key(record_key(command))!r}, and the action had {state.action.key!r}; give it the same key, or "
             f"it could overtake its action"
         )
+    _begin_try(effect, draft)
+    draft.command(node.name, "undo", effect, command, expires_in=None)
+    draft.note("undo.started" if effect.spent == 1 else "undo.sent_again", node.name, effect, "undo")
+
+
+def _begin_try(effect: Effect, draft: Draft) -> None:
     effect.attempts += 1
     effect.status = EffectStatus.RUNNING
     effect.due = None
     effect.generation = draft.instance.next_generation()
-    draft.command(node.name, "undo", effect, command, expires_in=None)
-    draft.note("undo.started" if effect.spent == 1 else "undo.sent_again", node.name, effect, "undo")
+
+
+def _recall(node: CallNode, state: StepState, effect: Effect, draft: Draft) -> None:
+    """A flow that was called undoes itself when it is asked to."""
+    _begin_try(effect, draft)
+    assert state.action.key is not None
+    draft.ask(node.name, "undo", effect, state.action.key, "undo", "its caller is undone")
+    draft.note("undo.started" if effect.spent == 1 else "undo.sent_again", node.name, effect, "undo", state.action.key)
 
 
 def _made(node: StepNode, part: UndoPart, state: StepState, effect: Effect, draft: Draft) -> Command[Any, Any]:
     action = state.action
     reply: Event | None = None
     if action.status is EffectStatus.DONE and action.outcome is not None:
-        reply = action.outcome.value(answer_class(action.outcome.type, node.command))
+        reply = action.outcome.value(answer_class(action.outcome.type, node.answers))
     if part.make is not None:
         made = part.make(draft.flow(effect.started), reply)
-        return checked(f"{draft.graph.label}.{part.label}", made, part.command)
+        return checked(f"{draft.graph.label}.{part.label}", made, cast("type[Command[Any, Any]]", part.answers.command))
     assert action.command is not None  # kept when it was sent, because the undo is the built-in one
-    command = decode_data(node.command, action.command.encode())
+    command = decode_data(cast("type[Command[Any, Any]]", node.command), action.command.encode())
     return Undo.of(command, effect_id=draft.effect_id(node.name, "action", action.iteration), reply=reply)
 
 

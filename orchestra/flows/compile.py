@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Callable, Iterator, Sequence
-from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterator
+from typing import Any
 
-from orchestra.duration import Duration, seconds
+from orchestra.duration import Duration
 from orchestra.errors import DefinitionError
-from orchestra.events.message import Command, Event, Message, Undo, spec_of
-from orchestra.flows.graph import EndPart, Graph, Kind, StepNode, UndoPart, in_order
-from orchestra.flows.node import DEFAULT_TIMEOUT, Ending, Node, StartsOn, Step, UndoOptions
-from orchestra.flows.rules import check_kinds
-from orchestra.retry import Retry
+from orchestra.events.message import Event, Message, spec_of
+from orchestra.flows.compile_node import COMPILERS
+from orchestra.flows.graph import EndPart, Graph, GraphNode, StepNode, WaitNode, in_order
+from orchestra.flows.method import check_method, returned
+from orchestra.flows.node import Ending, Node, StartsOn
+from orchestra.flows.place import Place
+from orchestra.flows.rules import check_joins, check_kinds
 
 RESERVED = frozenset({"now", "start", "started", "completed", "compensated", "undo", "cancel"})
 _FLOW_NAME = re.compile(r"[a-z0-9]+(?:[-._][a-z0-9]+)*")
 
 
-def compile_flow(cls: type, *, name: object, version: object, saga: bool) -> Graph:
+def compile_flow(cls: type, *, name: object, version: object, saga: bool, deadline: Duration | None = None) -> Graph:
     """The graph of a flow's class.
 
     Raises:
@@ -43,8 +43,10 @@ def compile_flow(cls: type, *, name: object, version: object, saga: bool) -> Gra
         nodes=in_order(label, [_compiled(label, member, node, nodes, saga) for member, node in _named(members)]),
         completed=completed,
         compensated=compensated,
+        deadline=None if deadline is None else Place(label, "deadline", nodes, saga=saga).seconds("deadline", deadline),
     )
     check_kinds(graph)
+    check_joins(graph)
     _check_types(label, graph)
     return graph
 
@@ -116,115 +118,17 @@ def _named(members: dict[str, object]) -> Iterator[tuple[str, Node[Any]]]:
             yield member, value
 
 
-def _compiled(label: str, member: str, node: Node[Any], nodes: dict[int, Node[Any]], saga: bool) -> StepNode:
-    place = f"{label}.{member}"
+def _compiled(label: str, member: str, node: Node[Any], nodes: dict[int, Node[Any]], saga: bool) -> GraphNode:
+    place = Place(label, member, nodes, saga=saga)
     _check_name(label, member)
-    if not isinstance(node, Step):
-        raise DefinitionError(f"{place}: {type(node).__name__} is no node of a flow")
     if node.label != member:
         raise DefinitionError(
-            f"{place}: this is the step {node.label!r} under a second name; declare a step of its own"
+            f"{place}: this is the node {node.label!r} under a second name; declare a node of its own"
         )
-    options = node.options
-    command = _returned(place, node.make, Command)
-    if len(command) != 1:
-        raise DefinitionError(f"{place}: a step returns one kind of command, not several; make a step of each")
-    needs = _names(place, node.needs, nodes)
-    _check_method(place, node.make, needs)
-    return StepNode(
-        name=member,
-        needs=needs,
-        after=_names(place, node.after, nodes),
-        kind=_kind(place, node),
-        make=node.make,
-        command=command[0],
-        timeout=None if options.timeout is None else _seconds(place, "timeout", options.timeout),
-        retry=_retry(place, options.retry),
-        undo=_undo(place, node, command[0]),
-    )
-
-
-def _kind(place: str, step: Step[Any]) -> Kind:
-    declared = step.options.kind
-    if declared is None:
-        return Kind.COMPENSATABLE if step.undos else Kind.PLAIN
-    if declared not in ("pivot", "retriable", "read_only"):
-        raise DefinitionError(
-            f"{place}: kind={declared!r}: a kind is 'retriable' or 'read_only'; or use undo or @pivot"
-        )
-    return Kind(declared)
-
-
-def _retry(place: str, retry: Retry) -> Retry:
-    if retry.later or retry.errors or retry.order != "block_key":
-        raise DefinitionError(
-            f"{place}: later, order and errors of a Retry are for handlers; a step is tried again as attempts, first, "
-            "factor and cap say"
-        )
-    return retry
-
-
-def _names(place: str, given: Sequence[Node[Any]], nodes: dict[int, Node[Any]]) -> tuple[str, ...]:
-    for node in given:
-        if id(node) not in nodes:
-            have = ", ".join(one.label for one in nodes.values())
-            raise DefinitionError(
-                f"{place}: it needs {node.label!r}, which is no step of this flow (of another class, or replaced by a "
-                f"later one of that name); use one of {have}"
-            )
-    names = tuple(node.label for node in given)
-    if len(set(names)) < len(names):
-        raise DefinitionError(f"{place}: it names {', '.join(names)}; name each step once")
-    return names
-
-
-def _undo(place: str, step: Step[Any], command: type[Command[Any, Any]]) -> UndoPart | None:
-    if not step.undos:
-        return None
-    if len(step.undos) > 1:
-        raise DefinitionError(f"{place}: it is undone in two ways; keep one of undo=Undo and @{step.label}.undo")
-    options = step.undos[0]
-    undoing: type[Command[Any, Any]]
-    if options.make is None:
-        if step.options.undo is not Undo:
-            raise DefinitionError(f"{place}: undo={step.options.undo!r}: write undo=Undo, or a method under .undo")
-        undoing, label = Undo[command], f"undo of {step.label}"  # type: ignore[valid-type]
-    else:
-        undoing, label = _undo_command(place, options.make, command), options.make.__name__
-    timeout = _undo_timeout(place, step, options)
-    return UndoPart(
-        make=options.make, label=label, command=undoing, timeout=timeout, retry=_retry(place, options.retry)
-    )
-
-
-def _undo_command(place: str, make: Callable[..., Any], command: type[Command[Any, Any]]) -> type[Command[Any, Any]]:
-    place = f"{place}.undo ({make.__name__})"
-    found = _returned(place, make, Command)
-    if len(found) != 1:
-        raise DefinitionError(f"{place}: an undo returns one kind of command")
-    _check_method(place, make, ("the reply or None",))
-    if found[0] is command:
-        raise DefinitionError(f"{place}: {command.__name__} is the action itself; return the command that undoes it")
-    action, undoing = spec_of(command), spec_of(found[0])
-    if action.topic != undoing.topic:
-        raise DefinitionError(
-            f"{place}: {found[0].__name__} goes to topic {undoing.topic!r} and the action {command.__name__} to "
-            f"{action.topic!r}; a compensation goes where its action went, or it could overtake it: use the same topic"
-        )
-    return found[0]
-
-
-def _undo_timeout(place: str, step: Step[Any], options: UndoOptions) -> float:
-    if options.timeout is not None:
-        return _seconds(f"{place}.undo", "timeout", options.timeout)
-    return _seconds(place, "timeout", step.options.timeout or DEFAULT_TIMEOUT)
-
-
-def _seconds(place: str, what: str, duration: Duration) -> float:
-    try:
-        return seconds(duration)
-    except DefinitionError as error:
-        raise DefinitionError(f"{place}: {what}: {error}") from None
+    compiler = COMPILERS.get(type(node))
+    if compiler is None:
+        raise DefinitionError(f"{place}: {type(node).__name__} is no node of a flow")
+    return compiler(place, node)
 
 
 def _check_name(label: str, member: str) -> None:
@@ -249,67 +153,12 @@ def _messages(graph: Graph) -> Iterator[type[Message]]:
     yield from graph.starts.values()
     for node in graph.nodes.values():
         if isinstance(node, StepNode):
-            for command in (node.command, *([node.undo.command] if node.undo else ())):
-                yield from (command, *spec_of(command).replies, *spec_of(command).rejections)
+            for answers in (node.answers, *([node.undo.answers] if node.undo else ())):
+                yield from (answers.command, *answers.replies, *answers.rejections)
+        elif isinstance(node, WaitNode):
+            yield node.event
     for end in (graph.completed, graph.compensated):
         yield from end.events if end else ()
-
-
-# ---- methods
-
-
-def _check_method(place: str, make: Callable[..., Any], arguments: Sequence[str]) -> None:
-    if inspect.iscoroutinefunction(make) or inspect.isasyncgenfunction(make):
-        raise DefinitionError(f"{place}: a flow's methods are plain functions; write def, and do I/O in a handler")
-    try:
-        inspect.signature(make).bind(None, *arguments)
-    except TypeError as error:
-        given = ", ".join(arguments) or "nothing"
-        raise DefinitionError(f"{place}: the method is given self and {given}, and cannot take it: {error}") from None
-
-
-def _returned(place: str, make: Callable[..., Any], wanted: type) -> list[type[Any]]:
-    """The classes that a method says it returns; None is left out."""
-    try:
-        hints = get_type_hints(make)
-    except (NameError, TypeError, AttributeError) as error:
-        raise DefinitionError(
-            f"{place}: its annotations cannot be read ({error}); import what they name at module level, not under "
-            f"TYPE_CHECKING"
-        ) from None
-    if "return" not in hints:
-        raise DefinitionError(f"{place}: it does not say what it returns; add -> and the message's class")
-    alternatives = list(_alternatives(hints["return"], unpack=wanted is Event))
-    found = [one for one in alternatives if one is not NoneType]
-    for one in found:
-        if not _can_be_sent(one, wanted):
-            said = getattr(one, "__name__", one)
-            raise DefinitionError(f"{place}: it returns {said}, which is no {wanted.__name__} that can be sent")
-    if wanted is Command and NoneType in alternatives:
-        raise DefinitionError(f"{place}: it may return None; a step always returns its command")
-    return found
-
-
-def _can_be_sent(one: object, wanted: type) -> bool:
-    if not (isinstance(one, type) and issubclass(one, wanted) and issubclass(one, Message)):
-        return False
-    try:
-        spec_of(one)
-    except DefinitionError:  # abstract
-        return False
-    return True
-
-
-def _alternatives(annotation: object, *, unpack: bool) -> Iterator[Any]:
-    """The classes of a union; and, where ``unpack``, of a list or tuple."""
-    origin = get_origin(annotation)
-    is_several = unpack and isinstance(origin, type) and issubclass(origin, Sequence)
-    if origin in (Union, UnionType) or is_several:
-        for part in get_args(annotation):
-            if part is not Ellipsis:
-                yield from _alternatives(part, unpack=unpack)
-    else:
-        yield NoneType if annotation is None else annotation
 
 
 # ---- the endings
@@ -325,9 +174,9 @@ def _ending(label: str, members: dict[str, object], nodes: dict[int, Node[Any]],
     (name, ending), *_ = endings.items()
     place = f"{label}.{name}"
     _check_name(label, name)
-    needs = _names(place, ending.needs, nodes)
-    _check_method(place, ending.make, needs if when == "completed" else ("the failure",))
-    events = tuple(_returned(place, ending.make, Event))
+    needs = Place(label, name, nodes, saga=False).names(ending.needs)
+    check_method(place, ending.make, needs if when == "completed" else ("the failure",))
+    events = tuple(returned(place, ending.make, Event))
     for event in events:
         if spec_of(event).topic is None:
             raise DefinitionError(f"{place}: {event.__name__} has no topic, where would it go? Add topic=... to it")

@@ -1,21 +1,20 @@
 """What follows from one input? A pure function of definition, state, input and recorded time.
 
-An input changes one node. Then the flow is advanced until nothing more follows: nodes begin whose predecessors are
-done; a flow that fails is drained, its compensation planned and begun; a flow that is over says so.
+An input changes one node, or asks something of the flow. What follows from that is in ``follow.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from orchestra.errors import DecodeError
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Event, encode_data, record_key, spec_of
-from orchestra.flows.behaviour import Address, Behaviour, Values
-from orchestra.flows.compensation import ready_to_undo
+from orchestra.events.message import Done, Event, FlowFailed, encode_data, record_key, spec_of
+from orchestra.flows.approval import ApprovalBehaviour
+from orchestra.flows.behaviour import Address, Behaviour
 from orchestra.flows.decision import (
     Answers,
     Decision,
@@ -31,17 +30,42 @@ from orchestra.flows.decision import (
     TimerFired,
     no_values,
 )
+from orchestra.flows.delay import DelayBehaviour
 from orchestra.flows.draft import Draft
-from orchestra.flows.failure import Cause, Failure
-from orchestra.flows.graph import Graph, GraphNode, StepNode
-from orchestra.flows.instance import Instance, NodeState, Progress, Undoing, load_instance, load_start, names
+from orchestra.flows.failure import Cause
+from orchestra.flows.follow import Follow
+from orchestra.flows.graph import (
+    AnyOfNode,
+    ApprovalNode,
+    CallNode,
+    DelayNode,
+    Graph,
+    GraphNode,
+    SettledNode,
+    StepNode,
+    WaitNode,
+)
+from orchestra.flows.instance import FailureState, Instance, NodeState, load_start
+from orchestra.flows.joining import AnyOfBehaviour, SettledBehaviour
+from orchestra.flows.progress import Progress, Undoing
 from orchestra.flows.step import StepBehaviour
-from orchestra.flows.timer import to_micros
+from orchestra.flows.timer import from_micros, to_micros
+from orchestra.flows.wait import WaitBehaviour, occurred
+from orchestra.flows.waiting import MICROS
 
-BEHAVIOURS: Mapping[type[GraphNode], Behaviour[Any, Any]] = {StepNode: StepBehaviour()}
+BEHAVIOURS: Mapping[type[GraphNode], Behaviour[Any, Any]] = {
+    StepNode: StepBehaviour(),
+    CallNode: StepBehaviour(),
+    AnyOfNode: AnyOfBehaviour(),
+    SettledNode: SettledBehaviour(),
+    DelayNode: DelayBehaviour(),
+    WaitNode: WaitBehaviour(),
+    ApprovalNode: ApprovalBehaviour(),
+}
 """How each kind of node goes. A further kind is one more entry."""
 
-_OVER = (Undoing.NONE, Undoing.FINISHED)
+DEADLINE = "deadline"
+"""The name of the timer of the whole flow."""
 
 
 class CompiledFlow:
@@ -50,6 +74,7 @@ class CompiledFlow:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._parts = {name: (node, BEHAVIOURS[type(node)]) for name, node in graph.nodes.items()}
+        self._follow = Follow(graph, self._parts)
 
     @property
     def name(self) -> str:
@@ -73,11 +98,11 @@ class CompiledFlow:
 
     @property
     def listens_to(self) -> Mapping[str, str]:
-        return {}
+        return {kind: spec_of(waits[0].event).topic or "" for kind, waits in self.graph.waits.items()}
 
     @property
     def calls(self) -> Sequence[str]:
-        return ()
+        return self.graph.calls
 
     @property
     def parts(self) -> Mapping[str, Json]:
@@ -87,7 +112,8 @@ class CompiledFlow:
         return self.graph.answers[command]
 
     def keys_of(self, event: Envelope) -> Sequence[str]:
-        return ()
+        keys = (node.by(event.value(node.event)) for node in self.graph.waits.get(event.type, ()))
+        return list(dict.fromkeys(keys))
 
     def key_of(self, event: Envelope) -> str:
         key = record_key(self._start_value(event))
@@ -113,8 +139,9 @@ class CompiledFlow:
 
     def start(self, event: Envelope, *, instance_id: str, run: int, now: datetime) -> Decision:
         self._start_value(event)
-        instance = Instance(id=instance_id, run=run, started=to_micros(now), start=event)
+        instance = Instance.begun(event, id=instance_id, run=run, now=to_micros(now), load=self._load_node)
         draft = Draft(self.graph, instance, now)
+        draft.rescan = True
         draft.note("flow.started", note=event.type)
         return self._decided(draft, {})
 
@@ -128,17 +155,20 @@ class CompiledFlow:
             case OperatorRequest():
                 self._take_request(given, draft)
             case Occurred():
-                draft.ignore("event.ignored", None, None, "action", f"nothing waits for {given.event.type}")
+                self._take_event(given.event, draft)
         return self._decided(draft, state)
 
     def _load(self, state: Json) -> Instance:
-        return load_instance(state, lambda name, raw: self._parts[name][1].load(raw))
+        return Instance.load(state, self._load_node)
+
+    def _load_node(self, name: str, raw: Mapping[str, Any]) -> NodeState:
+        state: NodeState = self._parts[name][1].load(raw)
+        return state
 
     def _decided(self, draft: Draft, before: Json) -> Decision:
         instance = draft.instance
         if draft.changed:
-            while self._advance_once(draft):
-                pass
+            self._follow.on(draft)
         return Decision(
             state=instance.dump() if draft.changed else before,
             status=instance.status,
@@ -147,22 +177,15 @@ class CompiledFlow:
             journal=draft.journal,
             alerts=draft.alerts,
             changed=draft.changed,
+            keep_state=instance.status.is_final and draft.caller is not None,
         )
 
     def _timers(self, instance: Instance) -> Iterator[Timer]:
-        for node, behaviour, state in self._begun(instance):
+        deadline = self.graph.deadline
+        if deadline is not None and not instance.overdue and instance.failure is None and not instance.status.is_final:
+            yield Timer(DEADLINE, 1, due=from_micros(instance.started + round(deadline * MICROS)))
+        for node, behaviour, state in self._follow.active(instance):
             yield from behaviour.timers(node, state, instance)
-
-    def _begun(self, instance: Instance) -> Iterator[tuple[GraphNode, Behaviour[Any, Any], NodeState]]:
-        for name, state in instance.nodes.items():
-            node, behaviour = self._parts[name]
-            yield node, behaviour, state
-
-    def _values(self, needs: Sequence[str], instance: Instance) -> Values:
-        def values() -> list[object]:
-            return [self._parts[name][1].value(self._parts[name][0], instance.nodes[name]) for name in needs]
-
-        return values
 
     # ---- inputs
 
@@ -174,6 +197,7 @@ class CompiledFlow:
         draft.cause = given.event.id
         draft.trace = given.event.extensions if "traceparent" in given.event.extensions else draft.trace
         node, behaviour = self._parts[address.step]
+        draft.touched.append(address.step)
         behaviour.outcome(node, state, address, given.event, draft)
 
     def _address(self, effect: str, instance: Instance) -> Address | None:
@@ -181,16 +205,51 @@ class CompiledFlow:
         return Address.read(effect[len(prefix) :]) if effect.startswith(prefix) else None
 
     def _take_timer(self, given: TimerFired, draft: Draft) -> None:
+        if given.name == DEADLINE:
+            self._time_is_up(draft)
+            return
         address = Address.read(given.name)
         if address is None or (state := draft.instance.nodes.get(address.step)) is None:
             draft.ignore("timer.stale", None, None, "action", f"there is no timer {given.name!r}")
             return
         node, behaviour = self._parts[address.step]
-        values = self._values(node.needs, draft.instance)
+        draft.touched.append(address.step)
+        values = self._follow.values(node.needs, draft.instance)
         behaviour.timer(node, state, address, given.generation, values, draft)
 
+    def _time_is_up(self, draft: Draft) -> None:
+        """The flow fails, unless it is past its point of no return: then somebody is told, and it goes on."""
+        instance = draft.instance
+        if instance.failure is not None or instance.overdue or instance.status.is_final:
+            draft.ignore("timer.stale", None, None, "action", f"the flow is {instance.status}")
+            return
+        instance.overdue = True
+        reason = f"not over within {self.graph.deadline:g} s"
+        draft.note("flow.overdue", note=reason)
+        if (final := self._final(instance)) is not None:
+            draft.alert("flow.overdue", final, f"{reason}; {final!r} is, or may be, done, so it goes on")
+            return
+        draft.fail(None, Cause.TIMED_OUT, reason)
+        if instance.status is Status.HALTED:
+            draft.alert("flow.overdue", None, reason)
+
+    def _take_event(self, event: Envelope, draft: Draft) -> None:
+        waits = self.graph.waits.get(event.type, ())
+        if not waits:
+            draft.ignore("event.ignored", None, None, "action", f"nothing here waits for {event.type}")
+        elif (name := occurred(waits, event, draft)) is not None:
+            draft.touched.append(name)
+
+    # ---- requests
+
     def _take_request(self, request: OperatorRequest, draft: Draft) -> None:
-        refusal = self._cancel(request, draft) if request.action == "cancel" else self._operate(request, draft)
+        match request.action:
+            case "cancel":
+                refusal = self._cancel(request, draft)
+            case "undo":
+                refusal = self._recall(request, draft)
+            case _:
+                refusal = self._operate(request, draft)
         who = f"{request.action} by {request.by}: {request.reason}"
         if refusal is None:
             draft.note(f"operator.{request.action}", request.step, note=who)
@@ -199,133 +258,80 @@ class CompiledFlow:
 
     def _cancel(self, request: OperatorRequest, draft: Draft) -> str | None:
         instance = draft.instance
-        if instance.status not in (Status.RUNNING, Status.HALTED):
+        if instance.status not in (Status.RUNNING, Status.HALTED) and instance.failure is not None:
             return f"the instance is {instance.status}"
-        for node, behaviour, state in self._begun(instance):
-            if behaviour.is_final(node, state):
-                return f"{node.name!r} is, or may be, done and is never undone"
+        if instance.status.is_final:
+            return f"the instance is {instance.status}"
+        if (final := self._final(instance)) is not None:
+            return f"{final!r} is, or may be, done and is never undone"
         draft.fail(None, Cause.CANCELLED, f"cancelled by {request.by}: {request.reason}")
         instance.status = Status.COMPENSATING
         return None
 
+    def _final(self, instance: Instance) -> str | None:
+        """The node because of which the flow can no longer be undone."""
+        for node, behaviour, state in self._follow.begun(instance):
+            if behaviour.is_final(node, state):
+                return node.name
+        return None
+
+    def _recall(self, request: OperatorRequest, draft: Draft) -> str | None:
+        """Whoever called the flow is undone, and this with it, though it may have completed."""
+        instance = draft.instance
+        if draft.caller is None:
+            return "nobody called the flow: cancel it while it runs"
+        if instance.status is Status.COMPENSATED:
+            instance.recalled = True
+            draft.answer(Done(), "undo")
+            return None
+        if (final := self._final(instance)) is not None:
+            refusal = f"{final!r} is, or may be, done and is never undone"
+            draft.answer(FlowFailed(step=final, cause=Cause.FAILED, reason=refusal), "undo")
+            draft.note("flow.not_undone", final, note=refusal)
+            return refusal
+        if instance.status is Status.COMPLETED:
+            instance.failure = FailureState(None, Cause.CANCELLED, f"undone by {request.by}: {request.reason}")
+            instance.announced, instance.ended = False, None
+        elif instance.failure is None or instance.status is Status.HALTED:
+            draft.fail(None, Cause.CANCELLED, f"undone by {request.by}: {request.reason}")
+        instance.recalled = True
+        if instance.status in (Status.RUNNING, Status.HALTED, Status.COMPLETED):
+            instance.status = Status.COMPENSATING
+        return None
+
     def _operate(self, request: OperatorRequest, draft: Draft) -> str | None:
         instance = draft.instance
-        if request.step is None:
-            if request.action != "retry":
-                return "it does not say which step"
-            steps = [name for name in instance.nodes if self._is_left_to_operator(name, instance)]
-        else:
+        if request.step is not None:
             steps = [request.step]
+        elif request.action == "retry":
+            steps = [name for name in instance.nodes if self._is_left_to_operator(name, instance)]
+        elif request.action in ("approve", "reject"):
+            steps = [name for name in instance.nodes if self._awaits_decision(name, instance)]
+            if len(steps) > 1:
+                return f"{', '.join(steps)} wait for a decision: say which"
+        else:
+            return "it does not say which step"
         refusals = [self._operate_step(step, request, draft) for step in steps]
         if not refusals:
-            return f"nothing waits for an operator: the instance is {instance.status}"
+            return f"nothing waits for that: the instance is {instance.status}"
         return None if None in refusals else "; ".join(one for one in refusals if one)
 
     def _is_left_to_operator(self, name: str, instance: Instance) -> bool:
         is_halted = instance.status is Status.HALTED and instance.progress(name) is Progress.FAILED
         return is_halted or instance.undoing(name) is Undoing.STUCK
 
+    def _awaits_decision(self, name: str, instance: Instance) -> bool:
+        return isinstance(self._parts[name][0], ApprovalNode) and instance.progress(name) is Progress.ACTIVE
+
     def _operate_step(self, step: str, request: OperatorRequest, draft: Draft) -> str | None:
         state = draft.instance.nodes.get(step)
         if state is None:
             return f"{step!r} has not begun" if step in self._parts else f"the flow has no step {step!r}"
         node, behaviour = self._parts[step]
-        refusal: str | None = behaviour.operate(node, state, request, self._values(node.needs, draft.instance), draft)
+        draft.touched.append(step)
+        values = self._follow.values(node.needs, draft.instance)
+        refusal: str | None = behaviour.operate(node, state, request, values, draft)
         return refusal and f"{step!r}: {refusal}"
-
-    # ---- what follows
-
-    def _advance_once(self, draft: Draft) -> bool:
-        """One thing that follows. False when nothing more does."""
-        instance = draft.instance
-        match instance.status:
-            case Status.RUNNING:
-                return self._begin_ready(draft) or self._complete(draft)
-            case Status.HALTED:
-                return self._resume(draft)
-            case Status.COMPENSATING | Status.STUCK:
-                return (
-                    self._drain(draft) if not instance.frozen else self._undo_ready(draft) or self._compensated(draft)
-                )
-            case _:
-                return False
-
-    def _begin_ready(self, draft: Draft) -> bool:
-        instance = draft.instance
-        begun = False
-        for name, (node, behaviour) in self._parts.items():
-            if name in instance.nodes or any(instance.progress(one) is not Progress.DONE for one in node.before):
-                continue
-            instance.nodes[name] = behaviour.begin(node, self._values(node.needs, instance), draft)
-            begun = True
-        return begun
-
-    def _complete(self, draft: Draft) -> bool:
-        instance, end = draft.instance, self.graph.completed
-        if any(instance.progress(name) is not Progress.DONE for name in self._parts):
-            return False
-        if end is not None:
-            draft.ending("completed", end, self._values(end.needs, instance)())
-        self._end(draft, Status.COMPLETED)
-        return True
-
-    def _resume(self, draft: Draft) -> bool:
-        """A halted flow goes on when no failed step is left."""
-        if names(draft.instance, Progress.FAILED):
-            return False
-        draft.instance.failure = None
-        draft.instance.status = Status.RUNNING
-        draft.note("flow.resumed")
-        return True
-
-    def _drain(self, draft: Draft) -> bool:
-        """What is under way is awaited; then the plan is frozen, from what is known."""
-        instance = draft.instance
-        for node, behaviour, state in self._begun(instance):
-            if state.progress is Progress.ACTIVE:
-                behaviour.cancel(node, state, draft)
-        if names(instance, Progress.ACTIVE):
-            return False
-        for name in reversed(tuple(self.graph.nodes)):
-            if (state_of := instance.nodes.get(name)) is not None:
-                node, behaviour = self._parts[name]
-                behaviour.plan_undo(node, state_of, draft)
-        instance.frozen = True
-        draft.note("flow.compensating")
-        return True
-
-    def _undo_ready(self, draft: Draft) -> bool:
-        ready = ready_to_undo(self.graph, draft.instance)
-        for name in ready:
-            node, behaviour = self._parts[name]
-            behaviour.undo(node, draft.instance.nodes[name], draft)
-        return bool(ready)
-
-    def _compensated(self, draft: Draft) -> bool:
-        instance, end = draft.instance, self.graph.compensated
-        undoing = {state.undoing for state in instance.nodes.values()}
-        instance.status = Status.STUCK if Undoing.STUCK in undoing else Status.COMPENSATING
-        if not undoing.issubset(_OVER):
-            return False
-        if end is not None and not instance.announced:
-            draft.ending("compensated", end, [self._failure(instance)])
-        self._end(draft, Status.COMPENSATED)
-        return True
-
-    def _end(self, draft: Draft, status: Status) -> None:
-        draft.instance.status = status
-        draft.instance.announced = True
-        draft.instance.ended = draft.now
-        draft.note(f"flow.{status}")
-
-    def _failure(self, instance: Instance) -> Failure:
-        failure = instance.failure
-        assert failure is not None  # nothing is compensated without a reason
-        rejection: Event | None = None
-        if failure.step is not None:
-            node, behaviour = self._parts[failure.step]
-            rejection = behaviour.rejection(node, instance.nodes[failure.step])
-        return Failure(failure.step, failure.cause, failure.reason, rejection, failure.dead_letter_id)
 
     # ---- for people
 
@@ -339,10 +345,11 @@ class CompiledFlow:
 
     def waits_for(self, state: Json) -> Sequence[str]:
         instance = self._load(state)
-        lines = [
-            line for node, behaviour, of in self._begun(instance) for line in behaviour.waits_for(node, of, instance)
-        ]
+        lines: list[str] = []
+        for node, behaviour, of in self._follow.begun(instance):
+            found: Iterable[str] = behaviour.waits_for(node, of, instance)
+            lines += found
         if instance.status is Status.HALTED and instance.failure is not None:
-            failed = ", ".join(names(instance, Progress.FAILED))
+            failed = ", ".join(self._follow.halting(instance)) or "the flow"
             lines.append(f"{failed}: an operator, to retry or cancel ({instance.failure.reason})")
         return lines

@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import quote, unquote
 
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Command, Event
+from orchestra.events.message import Event, Message
 
 Json = dict[str, object]
 """A JSON object. A flow's state is one; to the coordinator it is opaque."""
@@ -84,6 +84,9 @@ class OperatorRequest:
     step: str | None = None
     roles: tuple[str, ...] = ()
 
+
+OPERATOR_REQUEST = "orchestra.operator.requested.v1"
+"""The type of the event whose data is an :class:`OperatorRequest`."""
 
 Input = Outcome | TimerFired | OperatorRequest | Occurred
 
@@ -192,9 +195,9 @@ class StepView:
 
 
 class Answers(NamedTuple):
-    """A command's class, and the classes of what may answer it."""
+    """A command's class, and the classes of what may answer it. For a flow that is called: its start event's class."""
 
-    command: type[Command[Any, Any]]
+    command: type[Message]
     replies: tuple[type[Event], ...]
     rejections: tuple[type[Event], ...]
 
@@ -292,6 +295,12 @@ def split_instance_id(instance: str) -> tuple[str, str]:
 def effect_id(instance: str, run: int, step: str, phase: Literal["action", "undo"], iteration: int = 0) -> str:
     """``<instance>/<run>/<step>/<phase>/<iteration>``: the same on every retry, so it is the idempotency key."""
     return f"{instance}/{run}/{step}/{phase}/{iteration}"
+
+
+def undo_of_effect(effect: str) -> str:
+    """The id of the effect that undoes an action: only the phase differs."""
+    parts = effect.rsplit("/", 2)
+    return "/".join([*parts[:-2], "undo", parts[-1]]) if len(parts) == 3 else f"{effect}/undo"
 
 
 def instance_of_effect(effect: str) -> str:

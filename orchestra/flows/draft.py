@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 from orchestra.errors import DefinitionError
-from orchestra.events.attributes import Value
-from orchestra.events.envelope import compose
+from orchestra.events.attributes import JSON, Value, format_time
+from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Command, Event, Message, record_key, spec_of
-from orchestra.flows.decision import Alert, Emission, JournalLine, Status, effect_id
+from orchestra.flows.decision import (
+    OPERATOR_REQUEST,
+    Alert,
+    Emission,
+    JournalLine,
+    Status,
+    effect_id,
+    instance_id,
+    undo_of_effect,
+)
 from orchestra.flows.effect import Effect, Phase
 from orchestra.flows.failure import Cause
 from orchestra.flows.graph import EndPart, Graph
@@ -33,6 +43,10 @@ class Draft:
         self.journal: list[JournalLine] = []
         self.alerts: list[Alert] = []
         self.changed = False
+        self.touched: list[str] = []
+        """Nodes that something was done to: what may follow, follows them."""
+        self.rescan = False
+        """Any node may follow."""
 
     # ---- what it says
 
@@ -56,8 +70,12 @@ class Draft:
         self.journal.append(JournalLine(what, step, of, attempt, note))
 
     def fail(self, step: str | None, cause: Cause, reason: str, dead_letter_id: str | None = None) -> None:
-        """A step failed, or somebody cancelled. The first failure is the flow's; a flow that is no saga halts."""
+        """A node failed, or somebody cancelled. A join may take it upon itself; else the first failure is the flow's,
+        and a flow that is no saga halts."""
         if self.instance.failure is not None:
+            return
+        if step is not None and step in self.graph.guards:
+            self.note("branch.failed", step, note=reason)
             return
         self.instance.failure = FailureState(step, cause, reason, dead_letter_id)
         undo = self.graph.saga or cause is Cause.CANCELLED
@@ -87,15 +105,68 @@ class Draft:
         self, step: str, phase: Phase, effect: Effect, message: Command[Any, Any], *, expires_in: float | None
     ) -> None:
         """Send a command as try ``effect.attempts`` of an effect."""
-        of = self.effect_id(step, phase, effect.iteration)
-        extensions = self._extensions()
-        extensions |= {"flowstep": step, "flowphase": phase, "effectid": of}
+        of, extensions = self._effect(step, phase, effect)
         if expires_in is not None:
             extensions["expirytime"] = from_micros(self.now) + timedelta(seconds=expires_in)
         self._emit("command", message, derived_id(of, effect.attempts), extensions)
 
-    def ending(self, name: str, end: EndPart, given: Sequence[object]) -> None:
-        """Publish what the flow says when it is over."""
+    def call(self, step: str, effect: Effect, flow: str, start: Message) -> str:
+        """Start another flow as try ``effect.attempts`` of an effect. Returns the id of its instance."""
+        of, extensions = self._effect(step, "action", effect)
+        child = instance_id(flow, (record_key(start) or b"").decode())
+        event = self._composed(start, derived_id(of, effect.attempts), extensions)
+        self.messages.append(Emission("start", "", child.encode(), event))
+        return child
+
+    def ask(
+        self, step: str, phase: Phase, effect: Effect, child: str, action: Literal["cancel", "undo"], why: str
+    ) -> None:
+        """Ask a flow that was called to stop, or to be undone."""
+        of, extensions = self._effect(step, phase, effect)
+        request = {"action": action, "by": f"flow {self.instance.id}", "reason": why}
+        event = Envelope(
+            id=derived_id(of, effect.attempts, action),
+            source=self._source,
+            type=OPERATOR_REQUEST,
+            time_text=format_time(from_micros(self.now)),
+            datacontenttype=JSON,
+            extensions=extensions,
+            data=json.dumps(request).encode(),
+        )
+        self.messages.append(Emission("request", "", child.encode(), event))
+
+    def answer(self, event: Event, phase: Phase = "action") -> None:
+        """Tell whoever called this flow, if somebody did. ``phase``: "undo" answers that they asked for its undoing."""
+        caller = self.caller
+        if caller is None:
+            return
+        effect, topic, partition = caller
+        of = undo_of_effect(effect) if phase == "undo" else effect
+        start = self.instance.start
+        extensions = self._extensions() | {"effectid": of}
+        if (theirs := start.get("flowid")) is not None:
+            extensions["flowid"] = theirs
+        made = self._composed(event, derived_id(self.instance.id, self.instance.run, of), extensions)
+        key = None if theirs is None else theirs.encode()
+        self.messages.append(Emission("outcome", topic, key, made, partition))
+
+    @property
+    def caller(self) -> tuple[str, str, int] | None:
+        """Effect id, topic and partition of whoever called this flow and waits for its end."""
+        start = self.instance.start
+        effect, topic, partition = start.get("effectid"), start.get("replyto"), start.get("replypartition")
+        if effect is None or topic is None or partition is None or not partition.isdecimal():
+            return None
+        return effect, topic, int(partition)
+
+    def _effect(self, step: str, phase: Phase, effect: Effect) -> tuple[str, dict[str, Value]]:
+        of = self.effect_id(step, phase, effect.iteration)
+        extensions = self._extensions()
+        extensions |= {"flowstep": step, "flowphase": phase, "effectid": of}
+        return of, extensions
+
+    def ending(self, name: str, end: EndPart, given: Sequence[object]) -> Sequence[Event]:
+        """Publish what the flow says when it is over. Returns it."""
         made = end.make(self.flow(None), *given)
         events: Sequence[Event] = () if made is None else (made,) if isinstance(made, Event) else tuple(made)
         for position, event in enumerate(events):
@@ -104,6 +175,7 @@ class Draft:
             extensions = self._extensions() | {"flowstep": name}
             of = self.effect_id(name, "action", position)
             self._emit("event", event, derived_id(of, 1), extensions)
+        return events
 
     def _extensions(self) -> dict[str, Value]:
         start = self.instance.start
@@ -123,16 +195,24 @@ class Draft:
         topic = spec_of(type(message)).topic
         if topic is None:
             raise DefinitionError(f"{type(message).__name__}: it has no topic, where would it go? Add topic=... to it")
-        source = f"/flows/{self.graph.name}"
-        event = compose(message, id=id, source=source, time=from_micros(self.now), extensions=extensions)
+        event = self._composed(message, id, extensions)
         self.messages.append(Emission(kind, topic, record_key(message), event))
 
+    @property
+    def _source(self) -> str:
+        return f"/flows/{self.graph.name}"
 
-def checked(place: str, made: object, wanted: type[Command[Any, Any]]) -> Command[Any, Any]:
+    def _composed(self, message: Message, id: str, extensions: Mapping[str, Value]) -> Envelope:  # noqa: A002
+        return compose(message, id=id, source=self._source, time=from_micros(self.now), extensions=extensions)
+
+
+M = TypeVar("M", bound=Message)
+
+
+def checked(place: str, made: object, wanted: type[M]) -> M:
     """What a flow's method returned. Raises DefinitionError where it is not what the method says it returns."""
     if type(made) is not wanted:
         raise _wrong(place, made, (wanted,))
-    assert isinstance(made, Command)
     return made
 
 

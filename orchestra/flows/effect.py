@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Command, Event, StepFailed, StepRefused, spec_of
-from orchestra.flows.decision import Json
+from orchestra.events.message import Event, StepFailed, StepRefused, spec_of
+from orchestra.flows.decision import Answers, Json
 from orchestra.flows.instance import Recorded
 from orchestra.ids import derived_id
 
@@ -31,6 +31,8 @@ class EffectStatus(StrEnum):
     """Given up without knowing: it may have been done."""
     CANCELLED = "cancelled"
     """Nothing to undo, so nobody waits for it any more."""
+    OMITTED = "omitted"
+    """Never sent: its guard said no."""
     STUCK = "stuck"
     SKIPPED = "skipped"
     RESOLVED = "resolved"
@@ -64,6 +66,10 @@ class Effect:
     command: str | None = None
     """The command's data, where an undo carries it."""
     note: str = ""
+    letter: str | None = None
+    """Which dead letter its command is."""
+    asked: bool = False
+    """Whoever does it was asked to stop."""
 
     @property
     def spent(self) -> int:
@@ -110,6 +116,8 @@ _SHORT = (
     ("k", "key"),
     ("c", "command"),
     ("w", "note"),
+    ("x", "letter"),
+    ("q", "asked"),
 )
 _LONG = dict(_SHORT)
 
@@ -129,7 +137,7 @@ _DEAD_LETTERED = spec_of(StepFailed).type
 _REFUSAL = spec_of(StepRefused).type
 
 
-def read_answer(event: Envelope, command: type[Command[Any, Any]]) -> tuple[Answer, Event | None]:
+def read_answer(event: Envelope, answers: Answers) -> tuple[Answer, Event | None]:
     """What kind of answer it is, and its typed data.
 
     Raises:
@@ -139,18 +147,16 @@ def read_answer(event: Envelope, command: type[Command[Any, Any]]) -> tuple[Answ
         return Answer.DEAD_LETTERED, event.value(StepFailed)
     if event.type == _REFUSAL:
         return Answer.REFUSAL, event.value(StepRefused)
-    spec = spec_of(command)
-    for answer, classes in ((Answer.REPLY, spec.replies), (Answer.REJECTION, spec.rejections)):
+    for answer, classes in ((Answer.REPLY, answers.replies), (Answer.REJECTION, answers.rejections)):
         for cls in classes:
             if spec_of(cls).type == event.type:
                 return answer, event.value(cls)
     return Answer.FOREIGN, None
 
 
-def answer_class(kind: str, command: type[Command[Any, Any]]) -> type[Event]:
-    """The class of one of the command's answers, by CloudEvents type."""
-    spec = spec_of(command)
-    return next(cls for cls in (*spec.replies, *spec.rejections) if spec_of(cls).type == kind)
+def answer_class(kind: str, answers: Answers) -> type[Event]:
+    """The class of one of the answers, by CloudEvents type."""
+    return next(cls for cls in (*answers.replies, *answers.rejections) if spec_of(cls).type == kind)
 
 
 def answers_older_try(event: Envelope, effect_id: str, attempts: int) -> bool:

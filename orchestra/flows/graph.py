@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Command, Event, Message, spec_of
@@ -60,42 +60,171 @@ class GraphNode:
         """The declared topics that its messages go to."""
         return ()
 
+    @property
+    def may_fail(self) -> bool:
+        """Whether it can end in another way than done."""
+        return False
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoPart:
-    """How a step is undone. ``make`` is None for the built-in ``Undo``."""
+    """How a step is undone. ``make`` is None for the built-in ``Undo``, and for a flow that is called."""
 
     make: Callable[..., Command[Any, Any]] | None
     label: str
-    command: type[Command[Any, Any]]
+    answers: Answers
     timeout: float
     retry: Retry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepNode(GraphNode):
-    """One command and its outcome; it yields the reply."""
+    """One command and its outcome; it yields the reply, or None where its guard says no."""
 
     kind: Kind
-    make: Callable[..., Command[Any, Any]]
-    command: type[Command[Any, Any]]
+    make: Callable[..., Message]
+    answers: Answers
     timeout: float | None
     retry: Retry
     undo: UndoPart | None = None
+    when: Callable[..., bool] | None = None
+    """The guard: it gets what ``make`` gets."""
+
+    @property
+    def command(self) -> type[Message]:
+        return self.answers.command
+
+    @property
+    def calls(self) -> str | None:
+        """The flow that is its service, where one is."""
+        return None
+
+    @property
+    def may_fail(self) -> bool:
+        return self.kind is not Kind.RETRIABLE
 
     def describe(self) -> dict[str, object]:
-        undo = self.undo and {"command": described(self.undo.command), "built_in": self.undo.make is None}
-        return {
+        undo = self.undo and {"command": described(self.undo.answers), "built_in": self.undo.make is None}
+        parts = {
             **super(StepNode, self).describe(),
             "form": "step",
             "kind": self.kind,
-            "command": described(self.command),
+            "command": described(self.answers),
             "undo": undo,
         }
+        return {**parts, "guarded": True} if self.when is not None else parts
 
     def topics(self) -> Iterable[str]:
-        commands = [self.command] if self.undo is None else [self.command, self.undo.command]
+        commands = [self.command] if self.undo is None else [self.command, self.undo.answers.command]
         return [topic for command in commands if (topic := spec_of(command).topic)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallNode(StepNode):
+    """Another flow, started as a child; it yields what that one says when it completes."""
+
+    flow: str
+
+    @property
+    def calls(self) -> str:
+        return self.flow
+
+    def describe(self) -> dict[str, object]:
+        return {**super(CallNode, self).describe(), "form": "call", "flow": self.flow}
+
+    def topics(self) -> Iterable[str]:
+        return ()  # the start goes to the coordinator's inbox
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JoinNode(GraphNode):
+    """Takes the failures of the branches before it upon itself. Each of ``needs`` is the end of a branch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyOfNode(JoinNode):
+    """The first branch that is done; it yields that one's value. Fails when all have failed."""
+
+    @property
+    def may_fail(self) -> bool:
+        return True
+
+    def describe(self) -> dict[str, object]:
+        return {**super(AnyOfNode, self).describe(), "form": "any_of"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledNode(JoinNode):
+    """All branches, done or failed; it yields a tuple. Fails when fewer than ``at_least`` are done."""
+
+    at_least: int
+
+    @property
+    def may_fail(self) -> bool:
+        return self.at_least > 0
+
+    def describe(self) -> dict[str, object]:
+        return {**super(SettledNode, self).describe(), "form": "settled", "at_least": self.at_least}
+
+
+OnTimeout = Literal["fail", "continue", "approve"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelayNode(GraphNode):
+    """A pause of so many seconds; it yields None."""
+
+    delay: float
+
+    def describe(self) -> dict[str, object]:
+        return {**super(DelayNode, self).describe(), "form": "delay"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaitNode(GraphNode):
+    """An event from outside; it yields the event, or None where time is up and the flow may go on without it."""
+
+    event: type[Event]
+    by: Callable[[Any], str]
+    """The business key of the instance that an event is for."""
+    where: Callable[..., bool] | None
+    timeout: float | None
+    on_timeout: OnTimeout
+
+    @property
+    def may_fail(self) -> bool:
+        return self.timeout is not None and self.on_timeout == "fail"
+
+    def describe(self) -> dict[str, object]:
+        spec = spec_of(self.event)
+        event = {"type": spec.type, "topic": spec.topic}
+        return {**super(WaitNode, self).describe(), "form": "wait", "event": event, "on_timeout": self.on_timeout}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalNode(GraphNode):
+    """The decision of a person; it yields the decision."""
+
+    role: str
+    timeout: float | None
+    on_timeout: OnTimeout
+    on_reject: Literal["fail", "continue"]
+    escalations: tuple[tuple[float, str], ...]
+    """After so many seconds, who may decide as well."""
+    requester: Callable[[Any], str] | None
+    """Who may not decide."""
+
+    @property
+    def may_fail(self) -> bool:
+        return self.on_reject == "fail" or (self.timeout is not None and self.on_timeout == "fail")
+
+    def describe(self) -> dict[str, object]:
+        return {
+            **super(ApprovalNode, self).describe(),
+            "form": "approval",
+            "on_timeout": self.on_timeout,
+            "on_reject": self.on_reject,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +251,8 @@ class Graph:
     nodes: Mapping[str, GraphNode] = field(default_factory=dict[str, GraphNode])
     completed: EndPart | None = None
     compensated: EndPart | None = None
+    deadline: float | None = None
+    """Seconds from its start in which it must be over."""
 
     @cached_property
     def followers(self) -> Mapping[str, Sequence[str]]:
@@ -141,13 +272,13 @@ class Graph:
     def digest(self) -> str:
         """Equal for equal graphs on any machine. Timeouts and retries may be tuned without changing it."""
         ends = {
-            part: end and {"needs": end.needs, "events": [described(event) for event in end.events]}
+            part: end and {"needs": end.needs, "events": [described_event(event) for event in end.events]}
             for part, end in (("completed", self.completed), ("compensated", self.compensated))
         }
         whole = {
             "name": self.name,
             "saga": self.saga,
-            "starts": [described(event) for event in self.starts.values()],
+            "starts": [described_event(event) for event in self.starts.values()],
             "nodes": self.parts,
             **ends,
         }
@@ -159,13 +290,75 @@ class Graph:
         return {name: node.describe() for name, node in self.nodes.items()}
 
     @cached_property
+    def ancestors(self) -> Mapping[str, frozenset[str]]:
+        """All nodes that come before each node, directly or not."""
+        found: dict[str, frozenset[str]] = {}
+        for name, node in self.nodes.items():
+            found[name] = frozenset(node.before).union(*(found[other] for other in node.before))
+        return found
+
+    @cached_property
+    def guards(self) -> Mapping[str, str]:
+        """The join that takes a node's failure upon itself, where one does: whatever way leads on from the node leads
+        into that join. The failure of any other node is the flow's."""
+        found: dict[str, str] = {}
+        for name in reversed(tuple(self.nodes)):
+            joins = {
+                other if isinstance(self.nodes[other], JoinNode) else found.get(other, "")
+                for other in self.followers[name]
+            }
+            if len(joins) == 1 and (join := joins.pop()):
+                found[name] = join
+        return found
+
+    @cached_property
+    def joins(self) -> Sequence[JoinNode]:
+        """The joins that take failures upon themselves, inner ones first."""
+        return [node for node in self.nodes.values() if isinstance(node, JoinNode)]
+
+    @cached_property
+    def branches(self) -> Mapping[str, Sequence[frozenset[str]]]:
+        """For each of those joins the nodes of each branch: the end of the branch, and what only leads to the join."""
+        return {
+            join.name: [
+                frozenset(one for one in (end, *self.ancestors[end]) if self._is_inside(one, join.name))
+                for end in join.needs
+            ]
+            for join in self.joins
+        }
+
+    def _is_inside(self, name: str, join: str) -> bool:
+        guard = self.guards.get(name)
+        while guard is not None and guard != join:
+            guard = self.guards.get(guard)
+        return guard == join
+
+    @cached_property
     def answers(self) -> Mapping[str, Answers]:
         """What may answer each command, by the command's CloudEvents type."""
         steps = [node for node in self.nodes.values() if isinstance(node, StepNode)]
-        commands = [
-            command for node in steps for command in (node.command, *([node.undo.command] if node.undo else ()))
-        ]
-        return {spec_of(one).type: Answers(one, *_answers(one)) for one in commands}
+        found = [node.answers for node in steps] + [node.undo.answers for node in steps if node.undo is not None]
+        return {spec_of(one.command).type: one for one in found}
+
+    @cached_property
+    def waits(self) -> Mapping[str, Sequence[WaitNode]]:
+        """The nodes that wait for each type of event."""
+        found: dict[str, list[WaitNode]] = {}
+        for node in self.nodes.values():
+            if isinstance(node, WaitNode):
+                found.setdefault(spec_of(node.event).type, []).append(node)
+        return found
+
+    @cached_property
+    def calls(self) -> Sequence[str]:
+        """The flows that it calls, each once."""
+        found = [node.calls for node in self.nodes.values() if isinstance(node, StepNode) and node.calls]
+        return list(dict.fromkeys(found))
+
+    @property
+    def insists(self) -> bool:
+        """Whether it has a point of no return."""
+        return any(isinstance(node, StepNode) and node.kind.insists for node in self.nodes.values())
 
     @cached_property
     def topics(self) -> Sequence[str]:
@@ -176,20 +369,26 @@ class Graph:
         return list(dict.fromkeys((*of_nodes, *of_ends)))
 
 
-def _answers(command: type[Command[Any, Any]]) -> tuple[tuple[type[Event], ...], tuple[type[Event], ...]]:
+def answers_of(command: type[Command[Any, Any]]) -> Answers:
+    """What may answer a command."""
     spec = spec_of(command)
-    return tuple(spec.replies), tuple(spec.rejections)
+    return Answers(command, tuple(spec.replies), tuple(spec.rejections))
 
 
-def described(message: type[Message]) -> dict[str, object]:
-    """What running instances rely on of a message's class."""
-    spec = spec_of(message)
+def described(answers: Answers) -> dict[str, object]:
+    """What running instances rely on of a command."""
+    spec = spec_of(answers.command)
     return {
         "type": spec.type,
         "topic": spec.topic,
-        "replies": sorted(spec_of(reply).type for reply in spec.replies),
-        "rejections": sorted(spec_of(rejection).type for rejection in spec.rejections),
+        "replies": sorted(spec_of(reply).type for reply in answers.replies),
+        "rejections": sorted(spec_of(rejection).type for rejection in answers.rejections),
     }
+
+
+def described_event(event: type[Message]) -> dict[str, object]:
+    """What they rely on of an event."""
+    return described(Answers(event, (), ()))
 
 
 def in_order(label: str, nodes: Iterable[GraphNode]) -> dict[str, GraphNode]:

@@ -6,9 +6,8 @@ is left out. Times are microseconds since 1970.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Protocol, TypeVar, cast
 
 from orchestra.errors import DecodeError
@@ -17,30 +16,12 @@ from orchestra.events.envelope import Envelope
 from orchestra.events.message import Message, decode_data
 from orchestra.flows.decision import Json, Status
 from orchestra.flows.failure import Cause
+from orchestra.flows.progress import Progress, Undoing, progress_in, undoing_in
 
 M = TypeVar("M", bound=Message)
 
 FORMAT = 1
 """Of the state. A reader of a newer orchestra must still take it."""
-
-
-class Progress(StrEnum):
-    """How far a node is, whatever kind of node it is."""
-
-    ACTIVE = "active"
-    DONE = "done"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-class Undoing(StrEnum):
-    """How far the undoing of a node is."""
-
-    NONE = "none"
-    PLANNED = "planned"
-    ACTIVE = "active"
-    STUCK = "stuck"
-    FINISHED = "finished"
 
 
 class NodeState(Protocol):
@@ -110,6 +91,58 @@ class FailureState:
         return cls(raw["n"], Cause(raw["c"]), raw["r"], raw.get("d"))
 
 
+class Nodes:
+    """The nodes that have begun, in the order in which they did. One is decoded when somebody asks for it: what a
+    decision costs grows with what it touches."""
+
+    __slots__ = ("_live", "_load", "_raw")
+
+    def __init__(self, raw: Mapping[str, Json], load: Callable[[str, Mapping[str, Any]], NodeState]) -> None:
+        self._raw: dict[str, Json] = dict(raw)
+        self._live: dict[str, NodeState] = {}
+        self._load = load
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._raw
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._raw))
+
+    def __getitem__(self, name: str) -> NodeState:
+        live = self._live.get(name)
+        if live is None:
+            live = self._live[name] = self._load(name, self._raw[name])
+        return live
+
+    def __setitem__(self, name: str, state: NodeState) -> None:
+        self._raw.setdefault(name, {})
+        self._live[name] = state
+
+    def get(self, name: str) -> NodeState | None:
+        return self[name] if name in self._raw else None
+
+    def progress(self, name: str) -> Progress | None:
+        """None for a node that has not begun."""
+        if (live := self._live.get(name)) is not None:
+            return live.progress
+        raw = self._raw.get(name)
+        return None if raw is None else progress_in(raw)
+
+    def undoing(self, name: str) -> Undoing:
+        if (live := self._live.get(name)) is not None:
+            return live.undoing
+        raw = self._raw.get(name)
+        return Undoing.NONE if raw is None else undoing_in(raw)
+
+    def dump(self) -> dict[str, Json]:
+        live = self._live
+        return {name: live[name].dump() if name in live else raw for name, raw in self._raw.items()}
+
+
+def _unborn(name: str, raw: Mapping[str, Any]) -> NodeState:
+    raise KeyError(name)
+
+
 @dataclass(slots=True)
 class Instance:
     """One run of a flow."""
@@ -118,29 +151,41 @@ class Instance:
     run: int
     started: int
     start: Envelope
+    start_raw: Json
+    """The start event as the state holds it."""
     status: Status = Status.RUNNING
     generation: int = 0
     """Of the newest timer."""
-    nodes: dict[str, NodeState] = field(default_factory=dict[str, NodeState])
+    nodes: Nodes = field(default_factory=lambda: Nodes({}, _unborn))
     failure: FailureState | None = None
     frozen: bool = False
     """The compensation plan is made: it holds the nodes whose undoing is not NONE."""
+    lost: list[str] = field(default_factory=list[str])
+    """Nodes of branches that failed, or lost to another, while the flow goes on: let go of, and undone."""
+    early: dict[str, list[Json]] = field(default_factory=dict[str, list[Json]])
+    """Events that came before the wait that they are for."""
+    overdue: bool = False
+    """The flow's deadline has passed, and somebody was told."""
+    recalled: bool = False
+    """Whoever called the flow has asked for its undoing."""
     announced: bool = False
     """What the flow publishes when it is over is decided."""
     ended: int | None = None
 
     def progress(self, name: str) -> Progress | None:
         """None for a node that has not begun."""
-        state = self.nodes.get(name)
-        return None if state is None else state.progress
+        return self.nodes.progress(name)
 
     def undoing(self, name: str) -> Undoing:
-        state = self.nodes.get(name)
-        return Undoing.NONE if state is None else state.undoing
+        return self.nodes.undoing(name)
 
     def is_draining(self) -> bool:
         """It fails, and what is under way is awaited before anything is undone."""
         return self.status is Status.COMPENSATING and not self.frozen
+
+    def lets_go(self, name: str) -> bool:
+        """Whether nothing more is to be tried for this node: the flow fails, or the node's branch did."""
+        return self.is_draining() or name in self.lost
 
     def next_generation(self) -> int:
         self.generation += 1
@@ -154,43 +199,69 @@ class Instance:
             "at": self.started,
             "status": self.status.value,
             "gen": self.generation,
-            "event": _dump_event(self.start),
-            "nodes": {name: state.dump() for name, state in self.nodes.items()},
+            "event": self.start_raw,
+            "nodes": self.nodes.dump(),
         }
         if self.failure:
             raw["failure"] = self.failure.dump()
-        for name, value in (("frozen", self.frozen), ("announced", self.announced), ("end", self.ended)):
-            if value:
-                raw[name] = value
+        for key, name in _OPTIONAL:
+            if value := getattr(self, name):
+                raw[key] = value
         return raw
 
+    @classmethod
+    def begun(cls, event: Envelope, *, id: str, run: int, now: int, load: Load) -> Instance:  # noqa: A002
+        """A new one."""
+        return cls(id=id, run=run, started=now, start=event, start_raw=dump_event(event), nodes=Nodes({}, load))
 
-def load_instance(state: Mapping[str, Any], load_node: Callable[[str, Mapping[str, Any]], NodeState]) -> Instance:
-    """The instance that ``dump`` made this state of."""
-    return Instance(
-        id=state["id"],
-        run=state["run"],
-        started=state["at"],
-        start=_load_event(state["event"]),
-        status=Status(state["status"]),
-        generation=state["gen"],
-        nodes={name: load_node(name, raw) for name, raw in state["nodes"].items()},
-        failure=FailureState.load(state["failure"]) if "failure" in state else None,
-        frozen=state.get("frozen", False),
-        announced=state.get("announced", False),
-        ended=state.get("end"),
-    )
+    @classmethod
+    def load(cls, state: Mapping[str, Any], load: Load) -> Instance:
+        """The instance that ``dump`` made this state of."""
+        instance = cls(
+            id=state["id"],
+            run=state["run"],
+            started=state["at"],
+            start=load_event(state["event"]),
+            start_raw=state["event"],
+            status=Status(state["status"]),
+            generation=state["gen"],
+            nodes=Nodes(state["nodes"], load),
+            failure=FailureState.load(state["failure"]) if "failure" in state else None,
+            frozen=state.get("frozen", False),
+            overdue=state.get("overdue", False),
+            recalled=state.get("recalled", False),
+            announced=state.get("announced", False),
+            ended=state.get("end"),
+        )
+        if "lost" in state:
+            instance.lost = list(state["lost"])
+        if "early" in state:
+            instance.early = {name: list(events) for name, events in state["early"].items()}
+        return instance
 
 
 def load_start(state: Mapping[str, Any]) -> Envelope:
     """The start event alone."""
-    return _load_event(state["event"])
+    return load_event(state["event"])
 
 
+Load = Callable[[str, Mapping[str, Any]], NodeState]
+"""Decodes the state of a node by its name."""
+
+_OPTIONAL = (
+    ("frozen", "frozen"),
+    ("lost", "lost"),
+    ("early", "early"),
+    ("overdue", "overdue"),
+    ("recalled", "recalled"),
+    ("announced", "announced"),
+    ("end", "ended"),
+)
 _ATTRIBUTES = ("id", "source", "type", "subject", "time_text", "datacontenttype", "dataschema")
 
 
-def _dump_event(event: Envelope) -> Json:
+def dump_event(event: Envelope) -> Json:
+    """An event as JSON, within a state."""
     raw: Json = {name: value for name in _ATTRIBUTES if (value := getattr(event, name)) is not None}
     if event.extensions:
         raw["extensions"] = {name: canonical(value) for name, value in event.extensions.items()}
@@ -199,12 +270,13 @@ def _dump_event(event: Envelope) -> Json:
     return raw
 
 
-def _load_event(raw: Mapping[str, Any]) -> Envelope:
+def load_event(raw: Mapping[str, Any]) -> Envelope:
+    """The event that :func:`dump_event` wrote."""
     data = raw.get("data")
     attributes = {name: value for name, value in raw.items() if name != "data"}
     return Envelope(**attributes, data=None if data is None else data.encode())
 
 
-def names(instance: Instance, *wanted: Progress) -> Iterable[str]:
+def names(instance: Instance, *wanted: Progress) -> list[str]:
     """The nodes that are this far."""
-    return [name for name, state in instance.nodes.items() if state.progress in wanted]
+    return [name for name in instance.nodes if instance.nodes.progress(name) in wanted]

@@ -31,6 +31,7 @@ class StepOptions:
     timeout: Duration | None = DEFAULT_TIMEOUT
     retry: Retry = DEFAULT_RETRY
     undo: type[Undo[Any]] | None = None
+    when: Callable[..., bool] | None = None
     needs: Sequence[Node[Any]] = ()
     after: Sequence[Node[Any]] = ()
 
@@ -56,15 +57,10 @@ class Node(Generic[T_co]):
         self.label = name
 
 
-class Step(Node[R_co]):
-    """One command and its outcome. Yields the reply."""
+class Undoable(Generic[R_co]):
+    """A step that can be told how it is undone."""
 
-    def __init__(self, make: Callable[..., Command[R_co, Any]], options: StepOptions) -> None:
-        super().__init__(options.needs, options.after)
-        self.make = make
-        self.options = options
-        self.label = make.__name__
-        self.undos: list[UndoOptions] = [] if options.undo is None else [UndoOptions()]
+    undos: list[UndoOptions]
 
     @overload
     def undo(self, make: Callable[[Any, R_co | None], Command[Any, Any]], /) -> Callable[[Any, R_co | None], Any]: ...
@@ -89,10 +85,102 @@ class Step(Node[R_co]):
         return declare if make is None else declare(make)
 
 
+class AnyStep(Node[T_co]):
+    """One command and its outcome, whatever it yields."""
+
+    def __init__(self, make: Callable[..., Any], options: StepOptions) -> None:
+        super().__init__(options.needs, options.after)
+        self.make = make
+        self.options = options
+        self.label = make.__name__
+        self.undos: list[UndoOptions] = [] if options.undo is None else [UndoOptions()]
+
+
+class Step(AnyStep[R_co], Undoable[R_co]):
+    """One command and its outcome. Yields the reply."""
+
+
+class OptionalStep(AnyStep[R_co | None], Undoable[R_co]):
+    """A step with a guard. Yields the reply, or None where the guard says no."""
+
+
+class Call(AnyStep[T_co]):
+    """Another flow. Yields what that one says when it completes."""
+
+    def __init__(self, make: Callable[..., Any], options: StepOptions, flow: type, yields: type[Event]) -> None:
+        super().__init__(make, options)
+        self.flow = flow
+        self.yields = yields
+
+
+class AnyOf(Node[T_co]):
+    """The first of several branches that is done. Yields its value."""
+
+
+class Settled(Node[T_co]):
+    """All of several branches, done or failed. Yields a tuple of values and failures."""
+
+    def __init__(self, needs: Sequence[Node[Any]], at_least: int) -> None:
+        super().__init__(needs, ())
+        self.at_least = at_least
+
+
+class Delay(Node[None]):
+    """A pause. Yields None."""
+
+    def __init__(self, delay: Duration, after: Sequence[Node[Any]]) -> None:
+        super().__init__((), after)
+        self.delay = delay
+
+
+class WaitFor(Node[T_co]):
+    """An event from outside. Yields it."""
+
+    def __init__(
+        self,
+        event: type[Event],
+        after: Sequence[Node[Any]],
+        *,
+        by: str | Callable[[Any], str] | None,
+        where: Callable[[Any, Any], bool] | None,
+        timeout: Duration | None,
+        on_timeout: str,
+    ) -> None:
+        super().__init__((), after)
+        self.event = event
+        self.by = by
+        self.where = where
+        self.timeout = timeout
+        self.on_timeout = on_timeout
+
+
+class Approve(Node[T_co]):
+    """The decision of a person. Yields it."""
+
+    def __init__(
+        self,
+        after: Sequence[Node[Any]],
+        *,
+        role: str,
+        timeout: Duration | None,
+        on_timeout: str,
+        on_reject: str,
+        escalate: Sequence[tuple[Duration, str]],
+        requester: Callable[[Any], str] | None,
+    ) -> None:
+        super().__init__((), after)
+        self.role = role
+        self.timeout = timeout
+        self.on_timeout = on_timeout
+        self.on_reject = on_reject
+        self.escalate = escalate
+        self.requester = requester
+
+
 class UndoDecorator(Generic[R_co]):
     """``@reserve.undo(timeout=..., retry=...)``."""
 
-    def __init__(self, step: Step[R_co], timeout: Duration | None, retry: Retry) -> None:
+    def __init__(self, step: Undoable[R_co], timeout: Duration | None, retry: Retry) -> None:
         self._step = step
         self._timeout = timeout
         self._retry = retry
@@ -145,4 +233,4 @@ def only_nodes(where: str, given: Sequence[object]) -> None:
     """Raises DefinitionError for what is no node."""
     for one in given:
         if not isinstance(one, Node):
-            raise DefinitionError(f"{where} takes steps of the same flow, declared above it; {one!r} is none")
+            raise DefinitionError(f"{where} takes nodes of the same flow, declared above it; {one!r} is none")

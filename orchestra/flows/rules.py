@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestra.errors import DefinitionError
-from orchestra.flows.graph import Graph, Kind, StepNode
+from orchestra.flows.graph import Graph, GraphNode, Kind, StepNode
 
 
 def check_kinds(graph: Graph) -> None:
@@ -40,23 +40,30 @@ def _check_sides(graph: Graph, step: StepNode) -> None:
     """Whatever may still fail must come before a step that cannot be taken back."""
     if not step.kind.insists:
         return
-    for other in _steps(graph):
+    for other in graph.nodes.values():
         if other is step or step.name in graph.descendants[other.name]:
             continue
-        if other.kind is Kind.PIVOT:
+        if isinstance(other, StepNode) and other.kind is Kind.PIVOT:
             raise _two_pivots(graph, step, other) if step.kind is Kind.PIVOT else _not_yet(graph, step, other)
-        if other.kind is not Kind.RETRIABLE:
+        if other.name not in graph.guards and other.may_fail:
             raise _too_late(graph, step, other)
 
 
-def _too_late(graph: Graph, step: StepNode, other: StepNode) -> DefinitionError:
+def _too_late(graph: Graph, step: StepNode, other: GraphNode) -> DefinitionError:
     where, remedy = "beside", f"Add after={other.name} to {step.name!r}, or make {other.name!r} kind='retriable'"
     if other.name in graph.descendants[step.name]:
         where, remedy = "after", f"Put {other.name!r} before {step.name!r}, or make it kind='retriable'"
+    if not isinstance(other, StepNode):
+        remedy = f"Put {other.name!r} before {step.name!r}, or let the flow go on without it: on_timeout='continue', "
+        remedy += "on_reject='continue', at_least=0"
     return DefinitionError(
-        f"{graph.label}.{other.name}: this {other.kind} step may fail {where} {step.name!r}, a {step.kind} step, which "
+        f"{graph.label}.{other.name}: this {_what(other)} may fail {where} {step.name!r}, a {step.kind} step, which "
         f"is never undone. {remedy}"
     )
+
+
+def _what(node: GraphNode) -> str:
+    return f"{node.kind} step" if isinstance(node, StepNode) else "node"
 
 
 def _not_yet(graph: Graph, step: StepNode, pivot: StepNode) -> DefinitionError:
@@ -71,3 +78,25 @@ def _two_pivots(graph: Graph, first: StepNode, second: StepNode) -> DefinitionEr
         f"{graph.label}.{second.name}: the saga already has a pivot, {first.name!r}, and there is one point of no "
         f"return. Make what follows it kind='retriable', and what comes before it compensatable"
     )
+
+
+def check_joins(graph: Graph) -> None:
+    """What leads to ``any_of`` or ``settled`` leads nowhere else, and can be undone.
+
+    Raises:
+        DefinitionError: names the node and the remedy.
+    """
+    for join in graph.joins:
+        for end in join.needs:
+            if graph.guards.get(end) != join.name:
+                others = ", ".join(one for one in graph.followers[end] if one != join.name)
+                raise DefinitionError(
+                    f"{graph.label}.{join.name}: {end!r} is needed by {others} as well, which would be left without it "
+                    f"when it fails; let that take its value from {join.name!r}"
+                )
+    for step in _steps(graph):
+        if step.kind.insists and step.name in graph.guards:
+            raise DefinitionError(
+                f"{graph.label}.{step.name}: a {step.kind} step is never undone, and a branch of "
+                f"{graph.guards[step.name]!r} may have to be; put it behind that"
+            )

@@ -314,7 +314,8 @@ class Flow:
     """A process of steps. When one fails it halts, shows why, and an operator retries it.
 
     Class keywords: ``name`` (what operators and records call it) and ``version`` (1, 2, ...; a changed graph needs a
-    new one, for running instances stay on theirs). Methods are plain, synchronous and pure.
+    new one, for running instances stay on theirs), ``deadline`` (how long it may take in all; then it fails, or, past
+    its point of no return, somebody is told). Methods are plain, synchronous and pure.
 
     Raises:
         DefinitionError: when the class is made and cannot work; the text names class, step and remedy.
@@ -326,11 +327,14 @@ class Flow:
     _saga: ClassVar[bool] = False
     _definition: ClassVar[CompiledFlow]
 
-    def __init_subclass__(cls, *, name: str | None = None, version: int = 1, **keywords: object) -> None:
+    def __init_subclass__(
+        cls, *, name: str | None = None, version: int = 1, deadline: Duration | None = None, **keywords: object
+    ) -> None:
         super().__init_subclass__(**keywords)
         if cls.__module__ == __name__:
             return
-        cls._definition = CompiledFlow(compile_flow(cls, name=name, version=version, saga=cls._saga))
+        graph = compile_flow(cls, name=name, version=version, saga=cls._saga, deadline=deadline)
+        cls._definition = CompiledFlow(graph)
 
 
 class Saga(Flow):

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Command, Event, StepFailed, StepRefused, spec_of
+from orchestra.events.message import Event, StepFailed, StepRefused, spec_of
 from orchestra.flows import action, compensation
-from orchestra.flows.behaviour import Address, Values
-from orchestra.flows.decision import OperatorRequest, StepView, Timer, effect_id
+from orchestra.flows.behaviour import Address, Values, Yields
+from orchestra.flows.decision import Answers, OperatorRequest, StepView, Timer, effect_id
 from orchestra.flows.draft import Draft
 from orchestra.flows.effect import Answer, Effect, EffectStatus, Phase, answer_class, answers_older_try, read_answer
+from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import StepNode
 from orchestra.flows.instance import Instance
 from orchestra.flows.step_state import StepState
@@ -31,25 +32,32 @@ class StepBehaviour:
 
     def begin(self, node: StepNode, values: Values, draft: Draft) -> StepState:
         state = StepState()
-        action.send(node, state, values, draft)
+        if node.when is not None and not node.when(draft.flow(None), *values()):
+            state.action.status = EffectStatus.OMITTED
+            draft.note("step.omitted", node.name, note="its guard says no")
+        else:
+            action.send(node, state, values, draft)
         return state
 
-    def value(self, node: StepNode, state: StepState) -> Event:
-        outcome = state.action.outcome
-        assert outcome is not None  # a step that is done has its reply
-        return outcome.value(answer_class(outcome.type, node.command))
+    def value(self, node: StepNode, state: StepState, yields: Yields) -> Event | None:
+        return None if state.action.status is EffectStatus.OMITTED else _answer(node, state)
 
-    def rejection(self, node: StepNode, state: StepState) -> Event | None:
-        return self.value(node, state) if state.action.status is EffectStatus.REJECTED else None
+    def failure(self, node: StepNode, state: StepState, yields: Yields) -> Failure:
+        effect = state.action
+        if effect.status is EffectStatus.REJECTED and effect.outcome is not None:
+            rejection = _answer(node, state)
+            return Failure(node.name, Cause.REJECTED, f"rejected: {type(rejection).__name__}", rejection)
+        return Failure(node.name, _CAUSES[effect.status], effect.note, None, effect.letter)
 
     def outcome(self, node: StepNode, state: StepState, address: Address, event: Envelope, draft: Draft) -> None:
         effect = state.effect(address.phase)
         if effect is None or not effect.attempts or address.iteration > effect.iteration:
             draft.ignore("outcome.unknown", node.name, None, address.phase, "nothing was sent under this effect id")
             return
-        answer, value = read_answer(event, _command(node, address))
+        answers = _answers(node, address)
+        answer, value = read_answer(event, answers)
         if answer is Answer.FOREIGN:
-            note = f"{event.type} is no answer to {spec_of(_command(node, address)).type}"
+            note = f"{event.type} is no answer to {spec_of(answers.command).type}"
             draft.ignore("outcome.unexpected", node.name, effect, address.phase, note)
             draft.alert("outcome.unexpected", node.name, note)
         elif address.iteration < effect.iteration:
@@ -134,7 +142,7 @@ class StepBehaviour:
         yield from _waits(node.name, state.action, spec_of(node.command).type, node.timeout)
         if state.undo is not None and node.undo is not None:
             undo = node.undo
-            yield from _waits(f"undo of {node.name}", state.undo, spec_of(undo.command).type, undo.timeout)
+            yield from _waits(f"undo of {node.name}", state.undo, spec_of(undo.answers.command).type, undo.timeout)
 
 
 def _last_message(node: StepNode, phase: Phase, effect: Effect, draft: Draft) -> str:
@@ -142,8 +150,22 @@ def _last_message(node: StepNode, phase: Phase, effect: Effect, draft: Draft) ->
     return derived_id(draft.effect_id(node.name, phase, effect.iteration), effect.attempts)
 
 
-def _command(node: StepNode, address: Address) -> type[Command[Any, Any]]:
-    return node.undo.command if address.phase == "undo" and node.undo else node.command
+_CAUSES = {
+    EffectStatus.REJECTED: Cause.REJECTED,
+    EffectStatus.REFUSED: Cause.REFUSED,
+    EffectStatus.UNKNOWN: Cause.UNKNOWN,
+    EffectStatus.CANCELLED: Cause.CANCELLED,
+}
+
+
+def _answer(node: StepNode, state: StepState) -> Event:
+    outcome = state.action.outcome
+    assert outcome is not None  # a step that is done has its reply, and one that is rejected its rejection
+    return outcome.value(answer_class(outcome.type, node.answers))
+
+
+def _answers(node: StepNode, address: Address) -> Answers:
+    return node.undo.answers if address.phase == "undo" and node.undo else node.answers
 
 
 def _to_action(

@@ -7,24 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestra.flows.decision import Json
-from orchestra.flows.effect import Effect, EffectStatus, Phase
-from orchestra.flows.instance import Progress, Undoing
-
-_PROGRESS = {
-    EffectStatus.RUNNING: Progress.ACTIVE,
-    EffectStatus.BACKING_OFF: Progress.ACTIVE,
-    EffectStatus.DONE: Progress.DONE,
-    EffectStatus.REJECTED: Progress.FAILED,
-    EffectStatus.REFUSED: Progress.FAILED,
-    EffectStatus.UNKNOWN: Progress.FAILED,
-    EffectStatus.CANCELLED: Progress.CANCELLED,
-}
-_UNDOING = {
-    EffectStatus.PLANNED: Undoing.PLANNED,
-    EffectStatus.RUNNING: Undoing.ACTIVE,
-    EffectStatus.BACKING_OFF: Undoing.ACTIVE,
-    EffectStatus.STUCK: Undoing.STUCK,
-}
+from orchestra.flows.effect import Effect, Phase
+from orchestra.flows.progress import Progress, Undoing, progress_of, undoing_of
 
 
 def undo_of(state: StepState) -> Effect:
@@ -41,11 +25,11 @@ class StepState:
 
     @property
     def progress(self) -> Progress:
-        return _PROGRESS[self.action.status]
+        return progress_of(self.action.status)
 
     @property
     def undoing(self) -> Undoing:
-        return Undoing.NONE if self.undo is None else _UNDOING.get(self.undo.status, Undoing.FINISHED)
+        return undoing_of(None if self.undo is None else self.undo.status)
 
     def dump(self) -> Json:
         raw = self.action.dump()

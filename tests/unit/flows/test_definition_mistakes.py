@@ -185,7 +185,7 @@ def test_a_node_of_another_flow_is_refused() -> None:
             def first(self, reserved: Any) -> Do:
                 return Do(id="1")
 
-    refused(make, "Bad.first", "'reserve'", "no step of this flow")
+    refused(make, "Bad.first", "'reserve'", "no node of this flow")
 
 
 def test_a_node_that_was_replaced_is_refused() -> None:

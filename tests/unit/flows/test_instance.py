@@ -6,15 +6,24 @@ import json
 from typing import Any
 
 from orchestra.events.envelope import Envelope
-from orchestra.flows.instance import Instance, load_instance
+from orchestra.flows.instance import Instance
 from orchestra.flows.step import StepBehaviour
+from orchestra.flows.step_state import StepState
 from tests.unit.flows.play import Play
 from tests.unit.flows.shop import PLACED, Charged, FoodOrder, ItemsReserved, NoDriverFree, Refunded
 from tests.unit.flows.trip import ASKED, Booked, Ingest, SoldOut, Trip
 
 
+def node(name: str, raw: Any) -> StepState:
+    return StepBehaviour().load(raw)
+
+
 def load(raw: Any) -> Instance:
-    return load_instance(raw, lambda name, node: StepBehaviour().load(node))
+    return Instance.load(raw, node)
+
+
+def begun(event: Envelope) -> Instance:
+    return Instance.begun(event, id="trip/1", run=0, now=1, load=node)
 
 
 def test_every_state_on_the_way_is_the_same_after_load_and_dump() -> None:
@@ -58,13 +67,13 @@ def test_the_start_event_is_kept_whole() -> None:
         extensions={"correlationid": "c", "replypartition": 3},
         data=b' {"trip_id": "1",  "more": 1.50}',
     )
-    instance = Instance(id="trip/1", run=0, started=1, start=event)
+    instance = begun(event)
 
     assert load(json.loads(json.dumps(instance.dump()))).start == event
 
 
 def test_an_event_without_data_is_kept_so() -> None:
-    instance = Instance(id="trip/1", run=0, started=1, start=Envelope("e", "/s", "trip.asked.v1"))
+    instance = begun(Envelope("e", "/s", "trip.asked.v1"))
 
     assert load(instance.dump()).start.data is None
 
