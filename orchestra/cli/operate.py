@@ -64,25 +64,17 @@ def _ask(
     request = OperatorRequest(action, by=by or getpass.getuser(), reason=reason, step=step)
     names, now = Names.of(coordinator.name, settings), SystemClock().now()
 
+    records = [
+        request_record(names, coordinator.partitions, one, request, event_id=new_id(), now=now, source="/cli/instances")
+        for one in instances
+    ]
+
     async def send() -> None:
         async with connected(settings) as transport:
             publisher = transport.publisher()
             await publisher.start()
             try:
-                await publisher.publish(
-                    [
-                        request_record(
-                            names,
-                            coordinator.partitions,
-                            one,
-                            request,
-                            event_id=new_id(),
-                            now=now,
-                            source="/cli/instances",
-                        )
-                        for one in instances
-                    ]
-                )
+                await publisher.publish(records)
             finally:
                 await publisher.aclose()
 

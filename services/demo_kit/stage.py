@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import shutil
@@ -73,6 +74,10 @@ class Stage:
             raise SystemExit(f"orchestra {' '.join(arguments)} failed:\n{errors.decode()}")
         return output.decode()
 
+    async def instances_waiting(self, coordinator: str) -> int:
+        """How many instances of the coordinator (``module:name``) have not come to their end."""
+        return len(json.loads(await self.orchestra("instances", "list", coordinator, "--live", "--json")))
+
     @asynccontextmanager
     async def crew(
         self, app: str, services: Sequence[str], *, coordinator: str | None = None, copies: int = 2
@@ -136,6 +141,7 @@ class Stage:
                         break
                     await asyncio.sleep(0.1)
                 live.update(screen(self.title, self.progress, crew, total))
+            self.console.print()
         finally:
             for task in tasks:
                 task.cancel()

@@ -6,7 +6,6 @@ spares them.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -39,11 +38,11 @@ async def demo(stage: Stage) -> list[Finding]:
             follow(stage.servers, ["food.journal"], progress.take_journal),
         )
         findings = await settle(lambda: reconcile(Books(stage.data), set(progress.begun_at)))
-        waiting = json.loads(await stage.orchestra("instances", "list", f"{APP}:food", "--live", "--json"))
+        waiting = await stage.instances_waiting(f"{APP}:food")
         letters = await dead_letters(stage.servers, DEAD_LETTERS)
     for letter in letters:
         stage.console.print(f"dead letter in {letter.topic}: {letter.reason}: {letter.message}", markup=False)
-    return [*findings, Finding("instances left waiting", 0, len(waiting)), malformed(letters)]
+    return [*findings, Finding("instances left waiting", 0, waiting), malformed(letters)]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Files of weather observations are checked, parsed, enriched and loaded: a sequential flow."""
