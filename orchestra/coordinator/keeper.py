@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic_core import to_json
@@ -20,9 +20,9 @@ from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.owner import LeaseLapsedError, Means, Owner
 from orchestra.coordinator.restore import Acquired, Claim, acquire
 from orchestra.coordinator.shard import Shard
+from orchestra.coordinator.versions import Absent, count_by_version, known_of, merged, read_known
 from orchestra.errors import (
     CommitFailedError,
-    DefinitionError,
     FenceBreachedError,
     FencedError,
     OffsetLostError,
@@ -55,6 +55,7 @@ class Plan:
     claim: Claim
     means: Means
     jitter: Jitter
+    absent: Absent = field(default_factory=Absent)
 
 
 class Keeper:
@@ -171,12 +172,14 @@ class Keeper:
         )
         try:
             _check_claim(acquired.previous, plan.claim)
-            versions = _merge_versions(acquired.versions, plan.flows.digests())
+            versions = merged(read_known(acquired.versions), known_of(plan.flows.by_version.values()))
             end = await self._check_inbox(acquired)
         except BaseException:
             await acquired.log.aclose()
             raise
         plan.means.counters.acquired += 1
+        flows = ((marks.flow or "", marks.status or "") for _, marks, _ in acquired.restored.records.values())
+        plan.absent.found(self.number, count_by_version(flows), plan.flows.by_version)
         restored = acquired.restored
         found = f"{len(restored.records)} instances, read up to {restored.position}"
         _log.info("shard %d is taken: claim %d, %s", self.number, restored.claim, found)
@@ -253,6 +256,7 @@ class Keeper:
                 await self._alert("shard.failing", error)
 
     async def _drop(self) -> None:
+        self._plan.absent.shards.pop(self.number, None)
         owner, self.owner = self.owner, None
         if owner is not None:
             await owner.aclose()
@@ -286,16 +290,3 @@ def _check_claim(previous: Mapping[str, Any], own: Claim) -> None:
         now = own.topics.get(topic, known)
         if known and now and known != now:
             raise TopicError(f"topic {topic} was deleted and made anew since the last owner: what it held is gone")
-
-
-def _merge_versions(known: Mapping[str, str], ours: Mapping[str, str]) -> dict[str, str] | None:
-    """All versions that ever ran here, or None when ours are among them."""
-    for version, digest in ours.items():
-        if known.get(version, digest) != digest:
-            flow, _, number = version.rpartition("/")
-            raise DefinitionError(
-                f"flow {flow} version {number} has another graph than the version {number} that ran here before; give "
-                f"the changed flow version {int(number) + 1}, and keep the old class until its instances have ended"
-            )
-    merged = {**known, **ours}
-    return merged if merged != known else None

@@ -68,7 +68,7 @@ class Fold:
     position: int = -1
     emitted: int = -1
     now: datetime = _BEGINNING
-    versions: dict[str, str] = field(default_factory=dict[str, str])
+    versions: dict[str, Any] = field(default_factory=dict[str, Any])
     claims: dict[int, int] = field(default_factory=dict[int, int])
     """Producer ids that are not shut out -> the offset of their newest claim."""
     shut_out: set[int] = field(default_factory=set[int])
@@ -143,7 +143,7 @@ class Acquired:
 
     log: FencedLog
     restored: Restored
-    versions: Mapping[str, str]
+    versions: Mapping[str, Any]
     previous: Mapping[str, Any]
 
 

@@ -83,6 +83,7 @@ class CoordinatorRuntime:
         self._stopping = asyncio.Event()
         self._ended = asyncio.Event()
         self._is_running = False
+        self._absent: str | None = None
         self._publisher = transport.publisher()
         self._consumer = transport.consumer(Subscription(self.names.group, [self.names.inbox]), self)
         self._router = self._make_router()
@@ -341,9 +342,18 @@ class CoordinatorRuntime:
             except TimeoutError:
                 pass
             await self._commit()
+            self._tell_absent()
             if self._clock.elapsed() - trimmed_at >= _TRIM_EVERY:
                 trimmed_at = self._clock.elapsed()
                 await self._trim()
+
+    def _tell_absent(self) -> None:
+        """Say once which instances wait for a version that is not here."""
+        assert self._plan is not None
+        text = self._plan.absent.told()
+        if text is not None and text != self._absent:
+            _log.warning("%s", text)
+        self._absent = text
 
     async def _commit(self) -> None:
         """The group's offsets say how far the log is, and are never read back."""

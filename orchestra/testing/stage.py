@@ -51,6 +51,8 @@ class Played:
     unseen: list[Emission] = field(default_factory=list[Emission])
     """What it sent, and the test has not looked at."""
     alerts: list[Alert] = field(default_factory=list[Alert])
+    values: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """Large parts of the state, which stand beside it."""
     sent_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
     """Message id -> when it was sent; it is acknowledged at once."""
 
@@ -71,6 +73,11 @@ class Played:
         self.state = json.dumps(decision.state)
         self.timers = tuple(decision.timers)
         self.unseen += decision.messages
+        for name, value in decision.values.items():
+            if value is None:
+                self.values.pop(name, None)
+            else:
+                self.values[name] = value
         self.sent_at |= {one.event.id: now for one in decision.messages}
 
 
@@ -105,7 +112,9 @@ class Stage:
     def give(self, played: Played, given: Input) -> Decision:
         """One input."""
         try:
-            decision = played.definition.advance(json.loads(played.state), given, now=self.now)
+            decision = played.definition.advance(
+                json.loads(played.state), given, now=self.now, values=played.values.__getitem__
+            )
         except Exception as error:
             error.add_note(played.narrative.text())
             raise

@@ -457,7 +457,7 @@ async def test_the_same_version_with_another_graph_does_not_start() -> None:
         second = await w.process(TinyFlow(digest="d2"))
 
         assert second.task is not None
-        with pytest.raises(DefinitionError, match=r"flow tiny version 1 .* give the changed flow version 2"):
+        with pytest.raises(DefinitionError, match=r"(?s)flow tiny version 1 .* give the changed flow version 2"):
             await second.task
 
 
