@@ -21,6 +21,8 @@ from orchestra.flows.decision import (
     Definition,
     Emission,
     Input,
+    OperatorRequest,
+    Outcome,
     Status,
     Timer,
     TimerFired,
@@ -93,7 +95,7 @@ class Stage:
         """A message as it would arrive: through its bytes, with an id that is the same in every run."""
         self._count += 1
         event = compose(message, id=f"m-{self._count}", source=source, time=self.now, extensions=extensions)
-        return decode(*encode(event))
+        return _arrived(event)
 
     def start(self, definition: Definition, event: Envelope) -> Played:
         """A new instance.
@@ -124,6 +126,18 @@ class Stage:
 
     def _keep(self, played: Played, decision: Decision) -> None:
         played.take(decision, self.now)
+        for emission in decision.messages:
+            self._deliver(played, emission)
+
+    def _deliver(self, sender: Played, emission: Emission) -> None:
+        """What one instance says to another that is on the stage as well."""
+        event = emission.event
+        if emission.kind == "outcome" and (caller := self.instances.get(event.get("flowid") or "")) is not None:
+            sender.unseen.remove(emission)
+            self.give(caller, Outcome(event.get("effectid") or "", _arrived(event)))
+        elif emission.kind == "request" and (called := self.instances.get(_key(emission))) is not None:
+            sender.unseen.remove(emission)
+            self.give(called, OperatorRequest(**json.loads(event.data or b"{}")))
 
     # ---- time
 
@@ -156,3 +170,11 @@ class Stage:
             if first.timer is timer:
                 return True
         return False
+
+
+def _arrived(event: Envelope) -> Envelope:
+    return decode(*encode(event))
+
+
+def _key(emission: Emission) -> str:
+    return (emission.key or b"").decode()

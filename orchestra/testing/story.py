@@ -31,7 +31,7 @@ from orchestra.flows.decision import (
 )
 from orchestra.flows.narrative import brief
 from orchestra.flows.saga import Flow, definition_of
-from orchestra.testing.sent import Sent
+from orchestra.testing.sent import Called, Sent
 from orchestra.testing.stage import Played, Stage
 
 __all__ = ["NOON", "Refused", "Sent", "Story", "run"]
@@ -121,6 +121,30 @@ class Story:
             lambda one: one.kind == "event" and one.event.type == kind, f"{event.__name__} was expected"
         )
         return decode_data(event, emission.event.data)
+
+    def expect_call(self, flow: type[Flow], /, *, step: str | None = None) -> Calling:
+        """A flow that the flow has called and the test has not yet looked at, the oldest first.
+
+        Args:
+            flow: the class of the flow that is called.
+            step: takes the first call of this step.
+
+        Raises:
+            AssertionError: no such flow was called.
+        """
+        __tracebackhide__ = True
+        return self._called(flow, "start", f"a call of {flow.__name__}", step)
+
+    def expect_undo(self, flow: type[Flow], /, *, step: str | None = None) -> Calling:
+        """The request that a flow which was called, and has completed, undoes itself. Arguments as for a call."""
+        __tracebackhide__ = True
+        return self._called(flow, "undo", f"the request to undo {flow.__name__}", step)
+
+    def expect_cancel(self, flow: type[Flow], /, *, step: str | None = None) -> None:
+        """The request that a flow which was called, and is under way, stops. It is still to be answered: by the call's
+        ``fails`` where it could, by its ``completes`` where it was too late. Arguments as for a call."""
+        __tracebackhide__ = True
+        self._called(flow, "cancel", f"the request to cancel {flow.__name__}", step)
 
     def nothing_sent(self) -> None:
         """The flow has sent nothing that the test has not looked at.
@@ -293,6 +317,18 @@ class Story:
                 return one
         raise self._wrong(f"{expectation}, and sent was {self._unseen() or f'nothing more{self._next_timer()}'}")
 
+    def _called(self, flow: type[Flow], what: str, expectation: str, step: str | None) -> Calling:
+        __tracebackhide__ = True
+        definition = definition_of(flow)
+
+        def is_meant(one: Emission) -> bool:
+            asked = json.loads(one.event.data or b"{}").get("action") if one.kind == "request" else one.kind
+            name = (one.key or b"").decode().partition("/")[0]
+            return asked == what and name == definition.name and step in (None, one.event.get("flowstep"))
+
+        emission = self._first(is_meant, f"{expectation} was expected")
+        return Calling(self._stage, self._played, emission, definition)
+
     def _unseen(self) -> str:
         narrative = self._played.narrative
         return ", ".join(narrative.message(one.event) for one in self._played.unseen)
@@ -317,3 +353,12 @@ class Story:
 
     def _wrong(self, text: str) -> AssertionError:
         return AssertionError(f"{text}\n\n{self.story()}")
+
+
+class Calling(Called):
+    """A flow that was called; :meth:`plays` tells its own story."""
+
+    def plays(self) -> Story:
+        """The flow that is called, as a story of its own at the same time: what it answers reaches the one that called
+        it, and what that one asks reaches it."""
+        return Story(self._stage, self.begin())
