@@ -110,6 +110,8 @@ class Narrative:
 
     def _journaled(self, line: JournalLine) -> str:
         kind, _, words = line.what.replace("_", " ").partition(".")
+        if kind == "operator" and words != "refused":
+            return ""
         if kind == "flow":
             subject = "the flow is" if words != "failed" else "the flow has"
         else:
@@ -129,7 +131,7 @@ class Narrative:
             case "start":
                 return f"-> {step}: {key} is called with {self.message(event)}"
             case "request":
-                return f"-> {key}: {self.message(event)}"
+                return f"-> {step}: {json.loads(event.data or b'{}').get('action')} is asked of {key}"
             case "outcome":
                 return f"-> answers its caller {self.message(event)}"
             case "event":
