@@ -29,7 +29,7 @@ async def demo(stage: Stage) -> list[Finding]:
     async with stage.crew(APP, ["intake", "enrichment", "warehouse"], coordinator="ingestion") as crew:
         stage.say(f"uploading {len(files)} files, {len(damaged)} of them damaged\n")
         await stage.submit(crew, events, lambda event: event.file, per_second=15)
-        halted = {name for name, where in stage.progress.standing.items() if where == "halted"}
+        halted = stage.progress.those("halted")
         stage.say(f"{len(halted)} instances have halted; the files are mended, and an operator goes on with them")
         for file in damaged:
             bucket.write(f"uploads/{file.name}", file.text)

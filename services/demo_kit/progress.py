@@ -52,8 +52,13 @@ class Progress:
         status = entry["status"]
         self.stand(entry["instance"].rpartition("/")[2], status, ended=status in ENDED)
 
-    def count(self, where: str) -> int:
-        return sum(one == where for one in self.standing.values())
+    def those(self, where: str) -> set[str]:
+        """The keys that stand there."""
+        return {key for key, now in self.standing.items() if now == where}
+
+    def took(self, key: str) -> float:
+        """Seconds from the first submission to the end."""
+        return self.ended_at[key] - self.begun_at[key]
 
     @property
     def running(self) -> int:
@@ -61,11 +66,7 @@ class Progress:
 
     def latencies(self, where: str) -> list[float]:
         """Seconds from submission to the end, of those that ended there; shortest first."""
-        return sorted(
-            at - self.begun_at[key]
-            for key, at in self.ended_at.items()
-            if self.standing[key] == where and key in self.begun_at
-        )
+        return sorted(self.took(key) for key in self.those(where) & self.ended_at.keys() & self.begun_at.keys())
 
 
 async def follow(servers: str, topics: Sequence[str], take: Take) -> None:
