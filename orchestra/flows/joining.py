@@ -82,7 +82,7 @@ class AnyOfBehaviour(_Joining):
 
     def begin(self, node: AnyOfNode, values: Values, draft: Draft) -> JoinState:
         state = JoinState(ended=draft.now, failed=failures(node, draft))
-        winners = [end for end in node.needs if draft.instance.progress(end) is Progress.DONE]
+        winners = done(draft.instance, node)
         if winners:
             state.winner = winners[0]
             lose(draft, node, [end for end in node.needs if end != state.winner])
@@ -103,12 +103,12 @@ class SettledBehaviour(_Joining):
 
     def begin(self, node: SettledNode, values: Values, draft: Draft) -> JoinState:
         state = JoinState(ended=draft.now, failed=failures(node, draft))
-        done = len(node.needs) - len(state.failed)
-        if done >= node.at_least:
-            draft.note("join.done", node.name, note=f"{done} of {len(node.needs)}")
+        count, of = len(node.needs) - len(state.failed), len(node.needs)
+        if count >= node.at_least:
+            draft.note("join.done", node.name, note=f"{count} of {of}")
         else:
             failed = ", ".join(state.failed.values())
-            self._failed(node, state, draft, f"{done} of {len(node.needs)}, and {node.at_least} are needed: {failed}")
+            self._failed(node, state, draft, f"{count} of {of}, and {node.at_least} are needed: {failed}")
         return state
 
     def value(self, node: SettledNode, state: JoinState, yields: Yields) -> object:
@@ -118,8 +118,14 @@ class SettledBehaviour(_Joining):
 def failures(node: JoinNode, draft: Draft) -> dict[str, str]:
     """The branches that failed, each with the node that failed in it."""
     branches = zip(node.needs, draft.graph.branches[node.name], strict=True)
-    found = ((end, failed_in(draft.graph, draft.instance, node, branch)) for end, branch in branches)
-    return {end: name for end, name in found if name is not None}
+    found = {end: failed_in(draft.graph, draft.instance, node, branch) for end, branch in branches}
+    good = done(draft.instance, node)
+    return {end: name or end for end, name in found.items() if name is not None or end not in good}
+
+
+def done(instance: Instance, join: JoinNode) -> list[str]:
+    """The branches that are done. One that was given up stays so, though a reply that came late says it was done."""
+    return [end for end in join.needs if instance.progress(end) is Progress.DONE and end not in instance.lost]
 
 
 def failed_in(graph: Graph, instance: Instance, join: JoinNode, branch: frozenset[str]) -> str | None:
@@ -136,14 +142,17 @@ def failed_in(graph: Graph, instance: Instance, join: JoinNode, branch: frozense
 
 def is_ready(graph: Graph, instance: Instance, join: JoinNode) -> bool:
     """Whether a join can begin: one branch is done, where one is enough; else all are done, or failed and quiet."""
-    branches = dict(zip(join.needs, graph.branches[join.name], strict=True))
-    done = [end for end in join.needs if instance.progress(end) is Progress.DONE]
-    if done and isinstance(join, AnyOfNode):
+    good = done(instance, join)
+    if good and isinstance(join, AnyOfNode):
         return True
     return all(
-        end in done or (failed_in(graph, instance, join, branch) is not None and _is_quiet(instance, branch))
-        for end, branch in branches.items()
+        end in good or (_is_given_up(graph, instance, join, end, branch) and _is_quiet(instance, branch))
+        for end, branch in zip(join.needs, graph.branches[join.name], strict=True)
     )
+
+
+def _is_given_up(graph: Graph, instance: Instance, join: JoinNode, end: str, branch: frozenset[str]) -> bool:
+    return end in instance.lost or failed_in(graph, instance, join, branch) is not None
 
 
 def _is_quiet(instance: Instance, branch: frozenset[str]) -> bool:

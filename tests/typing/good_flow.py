@@ -3,6 +3,7 @@
 from typing import Never, assert_type
 
 from orchestra import (
+    Approval,
     Command,
     Done,
     Event,
@@ -12,13 +13,21 @@ from orchestra import (
     Retry,
     Saga,
     Undo,
+    any_of,
+    approval,
+    call,
+    delay,
     on_compensated,
     on_completed,
+    optional,
     pivot,
+    settled,
     starts_on,
     step,
+    wait_for,
 )
-from orchestra.flows.node import StartsOn, Step
+from orchestra.flows.node import AnyOf, Approve, Call, OptionalStep, StartsOn, Step, WaitFor
+from orchestra.flows.node import Settled as SettledNodes
 
 
 class Asked(Event, type="typing.asked.v1", topic="typing"):
@@ -112,3 +121,102 @@ class Plain(Flow, name="plain"):
     @on_completed
     def over(self) -> Asked:
         return self.asked
+
+
+class Settled(Event, type="typing.settled.v1", topic="typing"):
+    order: str
+    cents: int
+
+
+class Said(Event, type="typing.said.v1", topic="typing"):
+    id: Key[str]
+
+
+class Child(Saga, name="child"):
+    asked = starts_on(AskedAgain)
+
+    @step(kind="read_only")
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @on_completed(hold)
+    def said(self, held: Held) -> Said:
+        return Said(id=self.asked.id)
+
+
+class Everything(Saga, name="everything", deadline="1h"):
+    asked = starts_on(Asked)
+
+    def is_far(self, held: Held) -> bool:
+        return held.shelf > 10
+
+    def is_enough(self, settled: Settled) -> bool:
+        return settled.cents > 100
+
+    @step
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @hold.undo
+    def free(self, held: Held | None) -> Free:
+        return Free(id=self.asked.id, shelf=held.shelf if held else None)
+
+    @optional(hold, when=is_far)
+    def far(self, held: Held) -> Pay:
+        return Pay(id=self.asked.id)
+
+    @far.undo
+    def not_far(self, paid: Paid | PaidLater | None) -> Free:
+        return Free(id=self.asked.id, shelf=None)
+
+    @step(hold, kind="read_only")
+    def left(self, held: Held) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @step(hold, kind="read_only")
+    def right(self, held: Held) -> Pay:
+        return Pay(id=self.asked.id)
+
+    first = any_of(left, right)
+
+    @step(hold, kind="read_only")
+    def up(self, held: Held) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @step(hold, kind="read_only")
+    def down(self, held: Held) -> Pay:
+        return Pay(id=self.asked.id)
+
+    both = settled(up, down, at_least=1)
+    night = delay("8h", after=both)
+    money = wait_for(Settled, after=night, by="order", where=is_enough, timeout="2d")
+    perhaps = wait_for(Settled, after=night, by="order", timeout="2d", on_timeout="continue")
+    agreed = approval(both, role="boss", timeout="1d", escalate=("2h", "owner"))
+
+    @call(Child, agreed, yields=Said)
+    def child(self, agreed: Approval) -> AskedAgain:
+        return AskedAgain(id=f"{self.asked.id}-{agreed.by}")
+
+    @step(far, first, both, money, perhaps, kind="read_only")
+    def last(
+        self,
+        far: Paid | PaidLater | None,
+        first: Held | Paid | PaidLater,
+        both: tuple[Held | Failure, Paid | PaidLater | Failure],
+        money: Settled,
+        perhaps: Settled | None,
+    ) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @on_completed(child, last)
+    def said(self, child: Said, last: Held) -> Said:
+        return child
+
+
+assert_type(Everything.far, OptionalStep[Paid | PaidLater])
+assert_type(Everything.first, AnyOf[Held | Paid | PaidLater])
+assert_type(Everything.both, SettledNodes[tuple[Held | Failure, Paid | PaidLater | Failure]])
+assert_type(Everything.money, WaitFor[Settled])
+assert_type(Everything.perhaps, WaitFor[Settled | None])
+assert_type(Everything.agreed, Approve[Approval])
+assert_type(Everything.child, Call[Said])

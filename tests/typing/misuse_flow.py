@@ -1,8 +1,22 @@
 """Misuse of flows that must not type-check. Above each line: a part of what each checker says."""
 
-from orchestra import Failure, Saga, Undo, on_compensated, on_completed, pivot, starts_on, step
+from orchestra import (
+    Failure,
+    Saga,
+    Undo,
+    any_of,
+    call,
+    on_compensated,
+    on_completed,
+    optional,
+    pivot,
+    settled,
+    starts_on,
+    step,
+    wait_for,
+)
 from orchestra.flows.node import Step
-from tests.typing.good_flow import Asked, Free, Good, Held, Hold, Paid, PaidLater, Pay
+from tests.typing.good_flow import Asked, AskedAgain, Child, Free, Good, Held, Hold, Paid, PaidLater, Pay, Said, Settled
 
 
 class AnUndoThatForgetsNone(Saga, name="misuse-1"):
@@ -196,3 +210,113 @@ class AnUndoThatIsNone(Saga, name="misuse-14"):
 # mypy says: expression has type "Step[Paid | PaidLater]", variable has type "Step[PaidLater]"
 # pyright says: Type "Step[Paid | PaidLater]" is not assignable to declared type "Step[PaidLater]"
 looked_at: Step[PaidLater] = Good.pay
+
+
+class AStepThatForgetsThatAGuardMaySayNo(Saga, name="misuse-20"):
+    asked = starts_on(Asked)
+
+    def always(self) -> bool:
+        return True
+
+    @optional(when=always, kind="read_only")
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: expected "Callable[[Any, Held | None]
+    # pyright says: Parameter 2: type "Held | None" is incompatible with type "Held"
+    @step(hold, kind="read_only")
+    def pay(self, held: Held) -> Pay:
+        return Pay(id=self.asked.id)
+
+
+class AGuardOfAnotherValue(Saga, name="misuse-21"):
+    asked = starts_on(Asked)
+
+    def is_far(self, paid: Paid) -> bool:
+        return True
+
+    @step(kind="read_only")
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: No overload variant of "optional" matches
+    # pyright says: Parameter 2: type "Held" is incompatible with type "Paid"
+    @optional(hold, when=is_far, kind="read_only")
+    def pay(self, held: Held) -> Pay:
+        return Pay(id=self.asked.id)
+
+
+class AStepThatForgetsWhoMayHaveWon(Saga, name="misuse-22"):
+    asked = starts_on(Asked)
+
+    @step(kind="read_only")
+    def left(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @step(kind="read_only")
+    def right(self) -> Pay:
+        return Pay(id=self.asked.id)
+
+    first = any_of(left, right)
+
+    # mypy says: expected "Callable[[Any, Held | Paid | PaidLater]
+    # pyright says: is incompatible with type "Held"
+    @step(first, kind="read_only")
+    def last(self, held: Held) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class AStepThatForgetsThatABranchMayFail(Saga, name="misuse-23"):
+    asked = starts_on(Asked)
+
+    @step(kind="read_only")
+    def left(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @step(kind="read_only")
+    def right(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    both = settled(left, right)
+
+    # mypy says: expected "Callable[[Any, tuple[Held | Failure, Held | Failure]]
+    # pyright says: is incompatible with type "tuple[Held, Held]"
+    @step(both, kind="read_only")
+    def last(self, both: tuple[Held, Held]) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class AWaitWhoseWhereTakesAnotherEvent(Saga, name="misuse-24"):
+    asked = starts_on(Asked)
+
+    def is_enough(self, paid: Paid) -> bool:
+        return True
+
+    # mypy says: incompatible type
+    # pyright says: Parameter 2: type "Settled" is incompatible with type "Paid"
+    money = wait_for(Settled, by="order", where=is_enough)
+
+
+class AStepThatForgetsThatNothingMayCome(Saga, name="misuse-25"):
+    asked = starts_on(Asked)
+    money = wait_for(Settled, by="order", timeout="1d", on_timeout="continue")
+
+    # mypy says: expected "Callable[[Any, Settled | None]
+    # pyright says: Parameter 2: type "Settled | None" is incompatible with type "Settled"
+    @step(money, kind="read_only")
+    def last(self, money: Settled) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class ACallThatReturnsACommandsReply(Saga, name="misuse-26"):
+    asked = starts_on(Asked)
+
+    @call(Child, yields=Said)
+    def child(self) -> AskedAgain:
+        return AskedAgain(id=self.asked.id)
+
+    # mypy says: expected "Callable[[Any, Said]
+    # pyright says: Parameter 2: type "Said" is incompatible with type "Held"
+    @step(child, kind="read_only")
+    def last(self, held: Held) -> Hold:
+        return Hold(id=self.asked.id)
