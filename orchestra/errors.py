@@ -5,6 +5,7 @@ OrchestraError
 ├── SettingsError          a setting is missing or has an impossible value
 ├── DecodeError            bytes that are no valid event; names the attribute that is wrong
 ├── EncodeError            an event that cannot be put on the wire as asked
+├── HopLimitError          an event follows from too many others, one from the next: a storm
 ├── LocalKafkaError        no Kafka could be started on this machine; says what to do
 ├── LocalPostgresError     no PostgreSQL could be started on this machine; says what to do
 ├── HandlerError           raised by users' handlers to say how a failure is to be treated
@@ -80,6 +81,13 @@ class EncodeError(OrchestraError):
     """An event cannot be put on the wire as asked. The text names the attribute."""
 
     code = "encode"
+
+
+class HopLimitError(OrchestraError):
+    """An event would follow from more events, one from the next, than the limit allows: handlers set each other off for
+    ever. Nothing was emitted; the handled record becomes a dead letter."""
+
+    code = "hop-limit"
 
 
 class LocalKafkaError(OrchestraError):

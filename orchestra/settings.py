@@ -74,6 +74,9 @@ class Settings(BaseModel):
     health: str | None = None
     """``[HOST:]PORT`` of the health endpoints. Default: none; HOST: 127.0.0.1."""
 
+    hop_limit: int = Field(default=64, ge=1)
+    """How many events may lead to one, each the cause of the next, before a handler's record is a dead letter."""
+
     @field_validator("health")
     @classmethod
     def _check_health(cls, value: str | None) -> str | None:

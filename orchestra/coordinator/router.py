@@ -14,12 +14,14 @@ from orchestra.coordinator.names import Names
 from orchestra.errors import (
     CommitFailedError,
     DecodeError,
+    HopLimitError,
     OffsetLostError,
     RecordTooLargeError,
     TransportError,
     UnreachableError,
 )
 from orchestra.events.cloudevents import decode
+from orchestra.events.hops import next_hop
 from orchestra.flows.decision import Definition, instance_id
 from orchestra.health.facts import GroupFacts, PartitionFacts
 from orchestra.service.dead_letter import without_payload
@@ -49,9 +51,13 @@ class Routes:
     Args:
         definitions: several versions of a flow count as one, and its newest decides.
         partitions: of the inbox.
+        hop_limit: how many events may lead to one, each the cause of the next.
     """
 
-    def __init__(self, definitions: Iterable[Definition], names: Names, partitions: int) -> None:
+    def __init__(
+        self, definitions: Iterable[Definition], names: Names, partitions: int, *, hop_limit: int = 64
+    ) -> None:
+        self._hop_limit = hop_limit
         self._names = names
         self._partitions = partitions
         newest: dict[tuple[str, str], Definition] = {}
@@ -68,7 +74,13 @@ class Routes:
         except DecodeError as error:
             return [self._letter(record, "DECODE", error, clock)]
         found: list[Outgoing] = []
-        for definition in self._starts.get(event.type, ()):
+        started = self._starts.get(event.type, ())
+        if started:
+            try:
+                next_hop(event, self._hop_limit)  # of what the flow would send
+            except HopLimitError as error:
+                return [self._letter(record, "HOP_LIMIT", error, clock)]
+        for definition in started:
             try:
                 instance = instance_id(definition.name, definition.key_of(event))
             except Exception as error:  # DecodeError, or whatever a validator of the message's raises

@@ -188,7 +188,7 @@ class CoordinatorRuntime:
         topics = {self._settings.topic(topic) for each in definitions for topic in each.starts_on.values()}
         if not topics:
             return None
-        routes = Routes(definitions, self.names, self.coordinator.partitions)
+        routes = Routes(definitions, self.names, self.coordinator.partitions, hop_limit=self._settings.hop_limit)
         return Router(routes, self.names, sorted(topics), self._transport, self._publisher, self._settings, self._clock)
 
     async def _own_topics(self) -> dict[str, TopicState]:

@@ -26,6 +26,7 @@ JSON = "application/json"
 _EXTENSIONS = (
     *("correlationid", "causationid", "traceparent", "tracestate", "expirytime", "effectid", "replyto"),
     *("replypartition", "flowid", "flowname", "flowversion", "flowstep", "flowphase", "partitionkey", "sequence"),
+    "hopcount",
 )
 USUAL = (*CORE, *_EXTENSIONS)
 """Names that need no look at how they are written."""

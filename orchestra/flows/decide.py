@@ -31,7 +31,7 @@ from orchestra.flows.decision import (
     no_values,
 )
 from orchestra.flows.delay import DelayBehaviour
-from orchestra.flows.draft import Draft
+from orchestra.flows.draft import Draft, hops_after
 from orchestra.flows.failure import Cause
 from orchestra.flows.follow import Follow
 from orchestra.flows.graph import (
@@ -147,6 +147,7 @@ class CompiledFlow:
 
     def advance(self, state: Json, given: Input, *, now: datetime, values: ReadValue = no_values) -> Decision:
         draft = Draft(self.graph, self._load(state), now)
+        draft.hops = hops_after(given, draft.hops)
         match given:
             case Outcome():
                 self._take_outcome(given, draft)

@@ -10,12 +10,16 @@ from typing import Any, Literal, TypeVar
 from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
 from orchestra.events.envelope import Envelope, compose
+from orchestra.events.hops import HOPS, hops_of
 from orchestra.events.message import Command, Event, Message, record_key, spec_of
 from orchestra.flows.decision import (
     OPERATOR_REQUEST,
     Alert,
     Emission,
+    Input,
     JournalLine,
+    Occurred,
+    Outcome,
     Status,
     effect_id,
     instance_id,
@@ -29,6 +33,21 @@ from orchestra.flows.timer import from_micros, to_micros
 from orchestra.ids import derived_id
 
 
+def hops_after(given: Input, otherwise: int) -> int:
+    """The hop count of what a flow sends because of an input; ``otherwise``: where an answer brings none.
+
+    A flow is one hop, however many steps it has: an answer brings back its command's count. An event from outside is
+    one more. A timer or a person begins to count anew: what waits for time, or for people, is no storm.
+    """
+    match given:
+        case Outcome():
+            return hops_of(given.event) or otherwise
+        case Occurred():
+            return hops_of(given.event) + 1
+        case _:
+            return 1
+
+
 class Draft:
     """A decision in the making. Lives for one call, in one thread."""
 
@@ -39,6 +58,8 @@ class Draft:
         self.cause: str | None = None
         """The id of the event, or of the unanswered message, that made this decision."""
         self.trace: Mapping[str, Value] = instance.start.extensions
+        self.hops = hops_of(instance.start) + 1
+        """How far what it sends is from what began it all."""
         self.messages: list[Emission] = []
         self.journal: list[JournalLine] = []
         self.alerts: list[Alert] = []
@@ -143,7 +164,7 @@ class Draft:
         effect, topic, partition = caller
         of = undo_of_effect(effect) if phase == "undo" else effect
         start = self.instance.start
-        extensions = self._extensions() | {"effectid": of}
+        extensions = self._extensions() | {"effectid": of, HOPS: hops_of(start)}
         if (theirs := start.get("flowid")) is not None:
             extensions["flowid"] = theirs
         made = self._composed(event, derived_id(self.instance.id, self.instance.run, of), extensions)
@@ -185,6 +206,7 @@ class Draft:
             "flowid": self.instance.id,
             "flowname": self.graph.name,
             "flowversion": str(self.graph.version),
+            HOPS: self.hops,
         }
         for name in ("traceparent", "tracestate"):
             if (value := self.trace.get(name)) is not None:

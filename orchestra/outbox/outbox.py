@@ -10,6 +10,7 @@ from orchestra.errors import DefinitionError
 from orchestra.events.attributes import Value
 from orchestra.events.cloudevents import encode
 from orchestra.events.envelope import Envelope, compose
+from orchestra.events.hops import HOPS, next_hop
 from orchestra.events.message import Message, record_key, spec_of
 from orchestra.events.sdk import from_sdk, is_sdk_event
 from orchestra.ids import new_id
@@ -29,10 +30,12 @@ class Outbox:
     Args:
         source: the CloudEvents ``source`` of the events: who says this, as ``/shop/web``.
         clock: tells the events' time.
+        hop_limit: how many events may lead to one, each the ``cause`` of the next, before ``add`` refuses it.
     """
 
-    def __init__(self, source: str, *, clock: Clock | None = None) -> None:
+    def __init__(self, source: str, *, clock: Clock | None = None, hop_limit: int = 64) -> None:
         self._source = source
+        self._hop_limit = hop_limit
         self._clock = clock or SystemClock()
 
     @overload
@@ -59,13 +62,16 @@ class Outbox:
             session: an AsyncSession or AsyncConnection; a transaction begins in it, if none has begun.
             messages: each class has a topic. Or one ``CloudEvent`` of the cloudevents SDK, which travels in structured
                 mode with the id, source and attributes that it has.
-            cause: the event that this follows from (``ctx.event``): its correlation and trace are carried on.
+            cause: the event that this follows from (``ctx.event``): its correlation and trace are carried on, and its
+                hops are counted.
             topic: where an SDK's event goes, as declared names go; not for messages, whose class says it.
             key: the record key of an SDK's event.
 
         Raises:
             DefinitionError: no topic is known.
             EncodeError: a message has no JSON form.
+            HopLimitError: it would be too many events away from what began it all; the handled record becomes a dead
+                letter.
         """
         if len(messages) == 1 and is_sdk_event(messages[0]):
             await insert(session, [self._whole(from_sdk(messages[0]), topic, key)])
@@ -78,7 +84,7 @@ class Outbox:
             name = type(message).__qualname__
             raise DefinitionError(f"outbox.add({name}): {name} has no topic; give the class topic='...'")
         now = self._clock.now()
-        event = compose(message, id=new_id(), source=self._source, time=now, extensions=_carried(cause))
+        event = compose(message, id=new_id(), source=self._source, time=now, extensions=self._carried(cause))
         headers, value = encode(event)
         return as_row(event.id, spec.type, spec.topic, record_key(message), value, headers, now)
 
@@ -89,15 +95,15 @@ class Outbox:
         record_key = None if key is None else key.encode()
         return as_row(event.id, event.type, topic, record_key, value, headers, self._clock.now())
 
-
-def _carried(cause: Envelope | None) -> Mapping[str, Value]:
-    if cause is None:
-        return {}
-    carried: dict[str, Value] = {
-        "correlationid": cause.extensions.get("correlationid", cause.id),
-        "causationid": cause.id,
-    }
-    for name in ("traceparent", "tracestate"):
-        if (value := cause.extensions.get(name)) is not None:
-            carried[name] = value
-    return carried
+    def _carried(self, cause: Envelope | None) -> Mapping[str, Value]:
+        if cause is None:
+            return {}
+        carried: dict[str, Value] = {
+            "correlationid": cause.extensions.get("correlationid", cause.id),
+            "causationid": cause.id,
+            HOPS: next_hop(cause, self._hop_limit),
+        }
+        for name in ("traceparent", "tracestate"):
+            if (value := cause.extensions.get(name)) is not None:
+                carried[name] = value
+        return carried

@@ -57,5 +57,7 @@ class BatchCall:
         if not messages or place in context.failures:
             return []
         event = context.envelope(place)
-        cause = Cause(event, context.effect_id(place), context.handler, self._here.source, context.now())
+        cause = Cause(
+            event, context.effect_id(place), context.handler, self._here.source, context.now(), self._here.hop_limit
+        )
         return records(cause, Result(None, messages), self._here.topic)

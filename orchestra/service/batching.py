@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
-from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
+from orchestra.errors import DecodeError, HopLimitError, PermanentError, RecordTooLargeError, TopicError
 from orchestra.events.cloudevents import decode
 from orchestra.service.batch_call import BatchCall
 from orchestra.service.batch_context import BatchContext, Item
@@ -25,7 +25,7 @@ from orchestra.service.routing import Routes, choose
 from orchestra.service.share import Share, Waiting, Worker
 from orchestra.service.signals import GivenUp
 from orchestra.service.statistics import Statistics
-from orchestra.transport.port import Record
+from orchestra.transport.port import Outgoing, Record
 
 Run = Callable[[Progress, Record, Worker], Awaitable[None]]
 """One try for each handler of one record that is left and need not wait."""
@@ -215,7 +215,12 @@ class Batches:
             await self._failing.after(error, single.progress, tries, single.held.record, worker)
 
     async def _publish(self, whole: Whole, context: BatchContext, worker: Worker) -> None:
-        out = [(held, self._call.outgoing(context, place)) for place, held in enumerate(whole.held)]
+        out: list[tuple[Held, list[Outgoing]]] = []
+        for place, held in enumerate(whole.held):
+            try:
+                out.append((held, self._call.outgoing(context, place)))
+            except HopLimitError as error:
+                await self._bury(held, error, Reason.HOP_LIMIT, worker, whole.tries)
         if not (everything := [record for _, records in out for record in records]):
             return
         try:

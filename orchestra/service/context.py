@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from orchestra.clock import Clock
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope
+from orchestra.events.hops import HOPS, hops_of
 from orchestra.events.message import Command, Event, Message, spec_of
 from orchestra.events.sdk import from_sdk, is_sdk_event, to_sdk
 from orchestra.ids import derived_id
@@ -176,7 +177,10 @@ class Context:
         if is_sdk_event(message):
             if topic is None:
                 raise DefinitionError("ctx.publish(CloudEvent): nobody knows where it goes; give topic='...'")
-            self.messages.append(emitted_whole(from_sdk(message), topic, key))
+            event = from_sdk(message)
+            if HOPS not in event.extensions:
+                event = event.evolve(extensions={HOPS: hops_of(self.event) + 1})
+            self.messages.append(emitted_whole(event, topic, key))
             return
         if spec_of(type(message)).topic is None:
             name = type(message).__qualname__

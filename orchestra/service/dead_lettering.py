@@ -100,7 +100,7 @@ class DeadLettering:
         is_command = tries.binding.is_command if tries else source_of(record).topic in here.own_topics
         if event is None or not is_command or worker.is_lost:
             return
-        cause = Cause(event, effect_id_of(event, name, is_command=True), name, here.source, now)
+        cause = Cause(event, effect_id_of(event, name, is_command=True), name, here.source, now, here.hop_limit)
         try:
             answer = failed(cause, letter_id, reason, failure.message)
             await self._publishing.send(answer, worker, foreign=event.get("replyto"))

@@ -29,6 +29,7 @@ class Deployment:
         types: type -> class of every outcome it can give.
         reading: how its records become envelopes.
         budget: of dead letters; None: no bound.
+        hop_limit: how many events may lead to one, each the cause of the next.
     """
 
     group: str
@@ -40,6 +41,7 @@ class Deployment:
     types: Mapping[str, type[Event]]
     reading: Reading
     budget: DeadLetterBudget | None
+    hop_limit: int
 
 
 def deploy(service: Service, settings: Settings) -> Deployment:
@@ -54,6 +56,7 @@ def deploy(service: Service, settings: Settings) -> Deployment:
         types=service.outcome_types,
         reading=Reading(service.plain_topics, settings.topic),
         budget=service.dead_letter_budget,
+        hop_limit=settings.hop_limit,
     )
 
 

@@ -17,6 +17,7 @@ from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
 from orchestra.events.cloudevents import STRUCTURED_HEADER, encode
 from orchestra.events.envelope import Envelope
+from orchestra.events.hops import HOPS, hops_of, next_hop
 from orchestra.events.message import Event, Message, StepFailed, StepRefused, encode_data, record_key, spec_of
 from orchestra.events.topic import Topic
 from orchestra.ids import derived_id
@@ -90,6 +91,7 @@ class Cause:
         handler: its name.
         source: the CloudEvents source of what it emits.
         at: when the effect happened; the same when it is sent again.
+        hop_limit: of what follows from the event.
     """
 
     event: Envelope
@@ -97,6 +99,7 @@ class Cause:
     handler: str
     source: str
     at: datetime
+    hop_limit: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,11 @@ class Result:
 
 
 def records(cause: Cause, result: Result, topics: Topics) -> list[Outgoing]:
-    """Everything to publish for a result: the messages, then the answer."""
+    """Everything to publish for a result: the messages, then the answer.
+
+    Raises:
+        HopLimitError: they would be too far from what began it all.
+    """
     out = [_message(cause, message, position, topics) for position, message in enumerate(result.messages)]
     if result.outcome is not None:
         # The type too: a rejection that was not kept and the reply of a later try are different messages.
@@ -143,12 +150,13 @@ def _own_answer(cause: Cause, event: Event, answer_id: str) -> list[Outgoing]:
 
 def _message(cause: Cause, message: Emitted, position: int, topics: Topics) -> Outgoing:
     assert message.topic is not None  # Context.publish and the return check saw to it
+    hops = next_hop(cause.event, cause.hop_limit)
     if message.is_whole:
         return Outgoing(topics(message.topic), message.key, message.data, [STRUCTURED_HEADER])
     if message.is_plain:
         return Outgoing(topics(message.topic), message.key, message.data, [_PLAIN_HEADER])
     event_id = derived_id(cause.effect_id, cause.handler, position)
-    return _record(cause, message, event_id, {}, topics(message.topic), message.key, None)
+    return _record(cause, message, event_id, {HOPS: hops}, topics(message.topic), message.key, None)
 
 
 def _answer(cause: Cause, answer: Emitted, answer_id: str, topics: Topics) -> list[Outgoing]:
@@ -157,13 +165,16 @@ def _answer(cause: Cause, answer: Emitted, answer_id: str, topics: Topics) -> li
     reply_to = command.get("replyto")
     if reply_to is not None:
         copied = {name: value for name in _COPIED if (value := command.extensions.get(name)) is not None}
+        if hops := hops_of(command):
+            copied[HOPS] = hops
         flow = command.get("flowid")
         key = answer.key if flow is None else flow.encode()
         partition = command.extensions.get("replypartition")
         number = partition if isinstance(partition, int) and partition >= 0 else None
         return [_record(cause, answer, answer_id, copied, reply_to, key, number)]
     if answer.topic is not None:
-        return [_record(cause, answer, answer_id, {}, topics(answer.topic), answer.key, None)]
+        further: dict[str, Value] = {HOPS: next_hop(command, cause.hop_limit)}
+        return [_record(cause, answer, answer_id, further, topics(answer.topic), answer.key, None)]
     return []
 
 

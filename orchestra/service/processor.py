@@ -317,7 +317,8 @@ class Processor:
         return ()
 
     def _cause(self, handler: str, context: Context, at: datetime | None = None) -> Cause:
-        return Cause(context.event, context.effect_id, handler, self._here.source, at or self._clock.now())
+        here = self._here
+        return Cause(context.event, context.effect_id, handler, here.source, at or self._clock.now(), here.hop_limit)
 
 
 def _readable(record: Record) -> Envelope | None:

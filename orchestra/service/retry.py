@@ -11,6 +11,7 @@ from orchestra.errors import (
     DecodeError,
     DefinitionError,
     EncodeError,
+    HopLimitError,
     PermanentError,
     RetryAfter,
     TransientError,
@@ -46,6 +47,8 @@ class Reason(StrEnum):
     """Every process that began it died."""
     UNDELIVERABLE = "UNDELIVERABLE"
     """The answer cannot be stored where it must go."""
+    HOP_LIMIT = "HOP_LIMIT"
+    """What it would emit is too many events away from what began it: a storm."""
 
 
 class Course(Enum):
@@ -68,7 +71,9 @@ _COURSES = {
 
 def course_of(error: BaseException, retry: Retry | None = None) -> tuple[Course, Reason]:
     """What follows from a handler's error, and the reason to give when it ends as a dead letter. What the handler's
-    policy says of the error comes first."""
+    policy says of the error comes first, but for a storm, which no try ends."""
+    if isinstance(error, HopLimitError):
+        return Course.DEAD_LETTER, Reason.HOP_LIMIT
     if retry is not None and (kind := retry.kind_of(error)) is not None:
         return _COURSES[kind]
     if isinstance(error, DecodeError):

@@ -57,6 +57,16 @@ def test_a_type_that_starts_nothing_goes_nowhere() -> None:
     assert Routes([TinyFlow()], NAMES, 8).route(Record(TOPIC, 0, 0, 0, None, value, headers), CLOCK) == []
 
 
+def test_an_event_that_is_too_far_from_what_began_it_is_a_dead_letter() -> None:
+    routes = Routes([TinyFlow()], NAMES, 8, hop_limit=3)
+
+    for hops, topic in ((2, NAMES.inbox), (3, NAMES.dead_letters)):
+        headers, value = encode(start_event("o1").evolve(extensions={"hopcount": hops}))
+        [out] = routes.route(Record(TOPIC, 0, 0, 0, None, value, headers), CLOCK)
+        assert out.topic == topic
+    assert (b"orchestra-dlq-reason", b"HOP_LIMIT") in [(name.encode(), value) for name, value in out.headers]
+
+
 @pytest.mark.virtual_time
 async def test_places_are_committed_only_behind_what_is_stored() -> None:
     async with world() as w:

@@ -30,14 +30,17 @@ EPOCH = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 class Play:
     """One instance of a flow."""
 
-    def __init__(self, flow: type[Flow], start: Event, *, run: int = 0, now: datetime = EPOCH) -> None:
+    def __init__(
+        self, flow: type[Flow], start: Event, *, run: int = 0, now: datetime = EPOCH, **extensions: Any
+    ) -> None:
         self.definition = definition_of(flow)
         self.now = now
         self.sent: list[Emission] = []
         self.journal: list[JournalLine] = []
         self.alerts: list[Alert] = []
         self._ids = count(1)
-        self.event = compose(start, id="e-1", source="/tests", time=now, extensions={"traceparent": "00-1-2-01"})
+        told = {"traceparent": "00-1-2-01", **extensions}
+        self.event = compose(start, id="e-1", source="/tests", time=now, extensions=told)
         self.id = instance_id(self.definition.name, self.definition.key_of(self.event))
         self.run = run
         self.last = self._take(self.definition.start(self.event, instance_id=self.id, run=run, now=now))
@@ -70,13 +73,13 @@ class Play:
         return one.event.get("flowstep") == step and one.event.get("flowphase") == phase
 
     def answer(
-        self, step: str, message: Message, phase: Literal["action", "undo"] = "action", nth: int = -1
+        self, step: str, message: Message, phase: Literal["action", "undo"] = "action", nth: int = -1, **more: Any
     ) -> Decision:
         """An outcome of the newest try (or of the nth one)."""
         command = self.command(step, phase, nth).event
         effect = command.get("effectid")
         assert effect
-        extensions: dict[str, Any] = {"effectid": effect, "causationid": command.id, "flowid": self.id}
+        extensions: dict[str, Any] = {"effectid": effect, "causationid": command.id, "flowid": self.id, **more}
         event = compose(message, id=f"r-{next(self._ids)}", source="/service", time=self.now, extensions=extensions)
         return self.give(Outcome(effect, event))
 

@@ -57,6 +57,7 @@ def test_a_command_carries_what_design_says() -> None:
         "effectid": "food-order/o-1/0/reserve/action/0",
         "expirytime": "2026-08-01T12:00:30Z",
         "traceparent": "00-1-2-01",
+        "hopcount": 1,
     }
 
 
@@ -569,3 +570,38 @@ def test_an_instance_that_drains_says_what_it_awaits() -> None:
     assert play.definition.waits_for(play.last.state) == [
         "hotel: the answer to booking.book.v1, try 1, at most 30 s after it was sent"
     ]
+
+
+def test_a_flow_is_one_hop_however_many_steps_it_has() -> None:
+    play = Play(FoodOrder, PLACED, hopcount=7)
+    assert play.command("reserve").event.extensions["hopcount"] == 8
+
+    for step_, reply in (
+        ("reserve", RESERVED),
+        ("charge", CHARGED),
+        ("assign", DriverAssigned(order_id="o-1", driver_id="d")),
+    ):
+        play.answer(step_, reply, hopcount=8)
+
+    assert {one.event.extensions["hopcount"] for one in play.sent} == {8}
+    assert play.status is Status.COMPLETED
+
+
+def test_after_an_answer_without_a_count_the_start_event_counts() -> None:
+    play = Play(FoodOrder, PLACED, hopcount=7)
+
+    play.answer("reserve", RESERVED)
+
+    assert play.command("charge").event.extensions["hopcount"] == 8
+
+
+def test_a_timer_and_a_person_begin_to_count_anew() -> None:
+    play = Play(FoodOrder, PLACED, hopcount=7)
+    play.answer("reserve", RESERVED, hopcount=8)
+
+    play.time_out("charge")
+    assert play.command("charge").event.extensions["hopcount"] == 1
+
+    play.operate("cancel")
+    play.answer("charge", CHARGED, hopcount=1)
+    assert play.command("charge", "undo").event.extensions["hopcount"] == 1

@@ -144,6 +144,7 @@ async def test_event_handler_emits_what_it_returns_and_what_it_publishes_with_de
         "correlationid": placed.id,
         "causationid": placed.id,
         "traceparent": "00-aa-bb-01",
+        "hopcount": "1",
     }
 
 
