@@ -90,8 +90,12 @@ def _append_undo(node: StepNode, state: StepState, draft: Draft) -> None:
 
 def rejected(node: StepNode, state: StepState, event: Envelope, rejection: Event, draft: Draft) -> None:
     effect = state.action
-    still_counts = effect.status is EffectStatus.UNKNOWN and (
-        draft.instance.lets_go(node.name) or draft.instance.status is Status.HALTED
+    instance = draft.instance
+    is_open = state.undo is None and not instance.status.is_final
+    still_counts = (
+        effect.status is EffectStatus.UNKNOWN
+        and is_open
+        and (instance.lets_go(node.name) or instance.status is Status.HALTED)
     )
     if not (effect.status.is_open or still_counts):
         draft.ignore("input.ignored", node.name, effect, "action", f"a rejection, but the step is {effect.status}")

@@ -120,18 +120,15 @@ class Follow:
 
     def _complete(self, draft: Draft) -> bool:
         instance, end = draft.instance, self._graph.completed
-        stuck = False
+        undoing: set[Undoing] = set()
         for name in self._parts:
-            progress, undoing = instance.progress(name), instance.undoing(name)
+            progress = instance.progress(name)
             is_over = progress is Progress.DONE or name in self._graph.guards or name in instance.lost
             if progress is Progress.ACTIVE or not is_over or (progress is None and name not in instance.lost):
                 return False
-            if undoing in (Undoing.PLANNED, Undoing.ACTIVE):
-                instance.status = Status.RUNNING
-                return False
-            stuck = stuck or undoing is Undoing.STUCK
-        if stuck:
-            instance.status = Status.STUCK
+            undoing.add(instance.undoing(name))
+        if not undoing.issubset(_OVER):
+            instance.status = Status.STUCK if Undoing.STUCK in undoing else Status.RUNNING
             return False
         said = () if end is None else draft.ending("completed", end, self.values(end.needs, instance)())
         draft.answer(said[0] if said else Done())

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, spec_of
 from orchestra.flows.behaviour import Address, Values, Yields
+from orchestra.flows.decision import Json
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import WaitNode
@@ -65,6 +66,8 @@ def take(node: WaitNode, state: WaitState, event: Envelope, draft: Draft) -> boo
         return False
     state.settle(WaitStatus.DONE, draft.now)
     state.outcome = Recorded.of(event, value)
+    if len(draft.graph.waits[event.type]) > 1:
+        state.taken = _identity(event)
     draft.cause = event.id
     draft.note("wait.over", node.name, note=f"{event.type} {event.id}")
     return True
@@ -73,6 +76,14 @@ def take(node: WaitNode, state: WaitState, event: Envelope, draft: Draft) -> boo
 def occurred(waits: Sequence[WaitNode], event: Envelope, draft: Draft) -> str | None:
     """An event came that these nodes may take. Returns the node that has taken it, if one has."""
     instance = draft.instance
+    for node in waits:
+        state = instance.nodes.get(node.name)
+        if isinstance(state, WaitState) and state.taken == _identity(event):
+            draft.ignore("event.ignored", node.name, None, "action", f"a duplicate: {node.name} has taken {event.id}")
+            return None
+        if _is_kept(instance.early.get(node.name, ()), event):
+            draft.ignore("event.ignored", node.name, None, "action", f"a duplicate: {event.id} is kept already")
+            return None
     for node in waits:
         state = instance.nodes.get(node.name)
         if isinstance(state, WaitState) and state.status is WaitStatus.WAITING and take(node, state, event, draft):
@@ -85,14 +96,18 @@ def occurred(waits: Sequence[WaitNode], event: Envelope, draft: Draft) -> str | 
     return None
 
 
+def _is_kept(kept: Sequence[Json], event: Envelope) -> bool:
+    return any(one["id"] == event.id and one["source"] == event.source for one in kept)
+
+
+def _identity(event: Envelope) -> str:
+    return f"{event.source} {event.id}"
+
+
 def _keep(node: WaitNode, event: Envelope, draft: Draft) -> None:
     event.value(node.event)  # what is not valid is refused now, not when the wait begins
-    raw = dump_event(event)
     kept = draft.instance.early.setdefault(node.name, [])
-    if any(one["id"] == raw["id"] and one["source"] == raw["source"] for one in kept):
-        draft.ignore("event.ignored", node.name, None, "action", f"a duplicate: {event.id} is kept already")
-        return
-    kept.append(raw)
+    kept.append(dump_event(event))
     draft.note("event.early", node.name, note=f"{event.type} {event.id} is kept until it is waited for")
     if len(kept) > MOST_EARLY:
         lost = kept.pop(0)

@@ -41,6 +41,8 @@ class WaitState:
     """Of the timer that ends the waiting; 0: none."""
     due: int | None = None
     outcome: Recorded | None = None
+    taken: str | None = None
+    """Source and id of the event that was taken, where another node waits for such events too."""
     by: str | None = None
     """Who decided."""
     note: str = ""
@@ -91,6 +93,7 @@ _SHORT = (
     ("e", "ended"),
     ("g", "generation"),
     ("d", "due"),
+    ("k", "taken"),
     ("y", "by"),
     ("w", "note"),
     ("c", "calls"),

@@ -1,0 +1,229 @@
+"""What of a flow is explored? Its graph, with everything taken out that the engine does not look at.
+
+Methods that make messages are replaced by ones that give a sample at once, guards by an oracle that answers both ways,
+and of a retry policy's tries two are left: one that is followed by another, and a last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from orchestra.events.envelope import Envelope, compose
+from orchestra.events.message import Event, Message
+from orchestra.flows.check_samples import sample
+from orchestra.flows.decide import CompiledFlow
+from orchestra.flows.decision import Answers, Definition, instance_id
+from orchestra.flows.graph import (
+    ApprovalNode,
+    CallNode,
+    EndPart,
+    Graph,
+    GraphNode,
+    JoinNode,
+    Kind,
+    StepNode,
+    UndoPart,
+    WaitNode,
+)
+from orchestra.flows.timer import from_micros
+from orchestra.retry import Retry
+
+START_TIME = from_micros(1_767_225_600_000_000)
+"""When every history begins: the first second of 2026."""
+EXPLORED_TRIES = 2
+
+
+class Oracle:
+    """Answers guards. Whoever asks for all that may follow tries one answer after another: ``all_runs``."""
+
+    def __init__(self) -> None:
+        self._script: list[int] = []
+        self._asked: list[int] = []
+
+    def choose(self, options: int) -> int:
+        """A number below ``options``."""
+        place = len(self._asked)
+        self._asked.append(options)
+        return self._script[place] if place < len(self._script) else 0
+
+    def begin(self, script: Sequence[int]) -> None:
+        """The next questions are answered like this, and all further ones with 0."""
+        self._script, self._asked = list(script), []
+
+    def next_script(self) -> list[int] | None:
+        """After a run: the answers of another one that was not made yet. None when there is none left."""
+        given = [self._script[i] if i < len(self._script) else 0 for i in range(len(self._asked))]
+        while given:
+            if given[-1] + 1 < self._asked[len(given) - 1]:
+                given[-1] += 1
+                return given
+            given.pop()
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What the rules know of one node, whoever wrote its behaviour."""
+
+    name: str
+    kind: str
+    has_undo: bool
+    before: tuple[str, ...] = ()
+    after_it: frozenset[str] = frozenset()
+    least: int | None = None
+    """Of a join that takes failures upon itself: how many of the nodes before it must be done. None: all."""
+    endless: bool = False
+    """It may wait for ever, and says so: it has no timeout."""
+    sends: bool = True
+    """It is a step: a service must answer it."""
+    roles: tuple[str, ...] = ()
+    """Who may decide, where it is an approval."""
+    requester: bool = False
+    """Whoever asked for it may not decide."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A definition made ready to be explored."""
+
+    definition: Definition
+    graph: Graph | None
+    """None for what is no graph of nodes."""
+    start: Envelope
+    instance: str
+    oracle: Oracle = field(default_factory=Oracle)
+    parts: Mapping[str, Part] = field(default_factory=dict[str, Part])
+    events: Mapping[str, Event] = field(default_factory=dict[str, Event])
+    """A sample of each event that it listens to, by type."""
+    twins: Sequence[Sequence[str]] = ()
+    """Nodes that can change places without a difference."""
+
+    def answers(self, step: str, phase: str, command: str) -> Answers:
+        """What may answer a command that was sent for a step."""
+        node = self.graph.nodes.get(step) if self.graph is not None else None
+        if not isinstance(node, StepNode):
+            return self.definition.answers(command)
+        return node.undo.answers if phase == "undo" and node.undo is not None else node.answers
+
+
+def model_of(definition: Definition, start: type[Event] | None = None) -> Model:
+    """What to explore of a definition, begun by one of its start events (by default the first).
+
+    Raises:
+        NoSampleError: a message cannot be made from its class.
+    """
+    if isinstance(definition, CompiledFlow):
+        return _of_graph(definition, start)
+    raise NotImplementedError
+
+
+def _of_graph(definition: CompiledFlow, start: type[Event] | None) -> Model:
+    graph = definition.graph
+    oracle = Oracle()
+    simplified = replace(
+        graph,
+        nodes={name: _simplified(node, oracle) for name, node in graph.nodes.items()},
+        completed=graph.completed and _ending(graph.completed),
+        compensated=graph.compensated and _ending(graph.compensated),
+    )
+    compiled = CompiledFlow(simplified)
+    event = envelope(sample(start or next(iter(graph.starts.values()))), "start")
+    return Model(
+        definition=compiled,
+        graph=simplified,
+        start=event,
+        instance=instance_id(compiled.name, compiled.key_of(event)),
+        oracle=oracle,
+        parts={name: _part(graph, node) for name, node in graph.nodes.items()},
+        events={kind: sample(waits[0].event) for kind, waits in graph.waits.items()},
+        twins=_twins(graph),
+    )
+
+
+def envelope(message: Message, id: str, **extensions: str) -> Envelope:  # noqa: A002  the CloudEvents name
+    """The event that carries a sample."""
+    return compose(message, id=id, source="/check", time=START_TIME, extensions=extensions)
+
+
+REQUESTER = "the requester"
+
+
+def _simplified(node: GraphNode, oracle: Oracle) -> GraphNode:
+    match node:
+        case StepNode():
+            return replace(
+                node,
+                make=_always(sample(node.command)),
+                retry=_short(node.retry),
+                undo=node.undo and _undo(node.undo),
+                when=node.when and _perhaps(oracle),
+            )
+        case WaitNode():
+            return replace(node, where=node.where and _perhaps(oracle))
+        case ApprovalNode():
+            return replace(node, requester=node.requester and _always(REQUESTER))
+        case _:
+            return node
+
+
+def _undo(part: UndoPart) -> UndoPart:
+    make = part.make and _always(sample(part.answers.command))
+    return replace(part, make=make, retry=_short(part.retry))
+
+
+def _ending(part: EndPart) -> EndPart:
+    return replace(part, make=_always(sample(part.events[0]) if part.events else None))
+
+
+def _always(value: Any) -> Callable[..., Any]:
+    def make(*_: object) -> Any:
+        return value
+
+    return make
+
+
+def _perhaps(oracle: Oracle) -> Callable[..., bool]:
+    def guard(*_: object) -> bool:
+        return oracle.choose(2) == 0
+
+    return guard
+
+
+def _short(retry: Retry) -> Retry:
+    return replace(retry, attempts=min(retry.attempts, EXPLORED_TRIES))
+
+
+def _part(graph: Graph, node: GraphNode) -> Part:
+    step = node if isinstance(node, StepNode) else None
+    least = getattr(node, "at_least", 1) if isinstance(node, JoinNode) else None
+    roles = (node.role, *(role for _, role in node.escalations)) if isinstance(node, ApprovalNode) else ()
+    return Part(
+        name=node.name,
+        kind=step.kind if step else Kind.READ_ONLY,
+        has_undo=step is not None and step.undo is not None,
+        before=node.before,
+        after_it=graph.descendants[node.name],
+        least=least,
+        endless=getattr(node, "timeout", 0) is None,
+        sends=step is not None,
+        roles=roles,
+        requester=getattr(node, "requester", None) is not None,
+    )
+
+
+def _twins(graph: Graph) -> list[list[str]]:
+    groups: dict[object, list[str]] = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, StepNode):
+            groups.setdefault(_looks(graph, node), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _looks(graph: Graph, node: StepNode) -> object:
+    """Equal for steps that the engine cannot tell apart but by their names."""
+    undo = node.undo and (_short(node.undo.retry).attempts, node.undo.make is None, bool(node.undo.answers.rejections))
+    around = (frozenset(node.before), frozenset(graph.followers[node.name]))
+    how = (node.kind, _short(node.retry).attempts, node.timeout is None, node.when is None, isinstance(node, CallNode))
+    return (around, how, undo, bool(node.answers.rejections))

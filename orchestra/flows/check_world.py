@@ -1,0 +1,363 @@
+"""What may happen to an instance next, and what is known of the services around it?
+
+The world is what an onlooker sees who reads every message and knows nothing of the flow's state: which effects were
+asked for, how the services answered, which of them nobody can be sure of. The rules compare the flow with it.
+
+Services keep a ledger: what they answered once under an effect id they stand by. A dead letter says nothing about
+whether the effect happened; nor does silence, which needs no move of its own: the timers may always fire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Literal, NamedTuple, cast
+
+from orchestra.events.envelope import Envelope
+from orchestra.events.message import Event, StepFailed, StepRefused
+from orchestra.flows.check_model import REQUESTER, START_TIME, Model, envelope
+from orchestra.flows.check_samples import sample
+from orchestra.flows.decision import (
+    Decision,
+    Emission,
+    Input,
+    Json,
+    Occurred,
+    OperatorRequest,
+    Outcome,
+    Status,
+    Timer,
+    TimerFired,
+)
+
+Truth = Literal["unknown", "done", "rejected", "shut"]
+"""What a service has said about an effect: nothing; done; not done, and it stands by it; it will never do it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One effect that was asked for, by the messages that were sent for it."""
+
+    step: str
+    phase: str
+    iteration: int
+    command: str
+    ids: tuple[str, ...]
+    effect_id: str
+    expires: bool
+    truth: Truth = "unknown"
+    awaited: bool = True
+    """Its newest message may still be answered in time: no timer has fired, no dead letter has come."""
+    dead: bool = False
+    """Its newest message is a dead letter."""
+    ghost: Sent | None = None
+    """The effect before this one, of the same step: proven not done, so the step was begun anew."""
+
+    @property
+    def may_be_done(self) -> bool:
+        return self.truth in ("unknown", "done")
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that was asked for, by step."""
+
+    sent: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict[str, tuple[Sent, ...]])
+    left: frozenset[str] = frozenset()
+    """Steps whose undo an operator has skipped or resolved: a person answers for them."""
+    decided: frozenset[str] = frozenset()
+    """Approvals that a person has decided."""
+    heard: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many events of each type the instance has taken."""
+    ended: bool = False
+    """The flow has said that it is over."""
+
+    def of(self, step: str, phase: str) -> list[Sent]:
+        return [one for one in self.sent.get(step, ()) if one.phase == phase]
+
+    def at(self, step: str, phase: str, iteration: int) -> Sent | None:
+        for one in self.sent.get(step, ()):
+            if one.phase == phase and one.iteration == iteration:
+                return one
+        return None
+
+    def put(self, changed: Sent) -> World:
+        """The world with this effect; an earlier one of the step, proven not done, becomes its ghost."""
+        others: list[Sent] = []
+        for one in self.sent.get(changed.step, ()):
+            if one.phase != changed.phase:
+                others.append(one)
+            elif one.iteration != changed.iteration:
+                if one.truth in ("rejected", "shut") and one.iteration < changed.iteration:
+                    changed = replace(changed, ghost=replace(one, ghost=None))
+                else:
+                    others.append(one)
+        return replace(self, sent={**self.sent, changed.step: (*others, changed)})
+
+
+class Move(NamedTuple):
+    """One thing that happens."""
+
+    what: str
+    step: str = ""
+    phase: str = ""
+    iteration: int = 0
+    detail: str = ""
+
+
+@dataclass(slots=True)
+class Point:
+    """An instance and the world around it, at one moment of a history."""
+
+    state: Json
+    status: Status
+    timers: Sequence[Timer]
+    world: World
+    now: datetime = START_TIME
+
+
+MOST_EARLY = 2
+"""Of early events, so many are tried for each wait."""
+ANSWERS = ("reply", "reject", "dead", "refuse")
+OLD_ANSWERS = ("old reject", "old dead", "old refuse")
+_TRUTH: Mapping[str, Truth] = {"reply": "done", "reject": "rejected", "refuse": "shut"}
+
+
+def moves(model: Model, point: Point) -> Iterator[Move]:
+    """Everything that may happen now, whether or not it makes a difference."""
+    for step, effects in point.world.sent.items():
+        for one in effects:
+            for what in _answers(model, point.world, one):
+                yield Move(what, step, one.phase, one.iteration)
+    for timer in point.timers:
+        yield Move("fire", detail=timer.name)
+        if "/" in timer.name:  # the others are set once, and have one generation
+            yield Move("stale", detail=timer.name)
+    yield from _events(model, point)
+    yield Move("cancel")
+    yield from _people(model, point)
+
+
+def _events(model: Model, point: Point) -> Iterator[Move]:
+    early: Any = point.state.get("early", {})
+    for kind in model.events:
+        if not any(len(kept) >= MOST_EARLY for kept in early.values()):
+            yield Move("event", detail=kind)
+        if point.world.heard.get(kind):
+            yield Move("event again", detail=kind)
+
+
+def _answers(model: Model, world: World, sent: Sent) -> Iterator[str]:
+    if sent.may_be_done:
+        yield "reply"
+    if sent.truth in ("unknown", "rejected") and _rejections(model, sent):
+        yield "reject"
+    yield "dead"
+    barred = sent.phase == "action" and any(one.truth == "done" for one in world.of(sent.step, "undo"))
+    if sent.truth == "shut" or (sent.truth == "unknown" and (sent.expires or barred)):
+        yield "refuse"
+    if len(sent.ids) > 1:
+        if _rejections(model, sent):
+            yield "old reject"
+        yield "old dead"
+        if sent.expires:
+            yield "old refuse"
+    if sent.ghost is not None:
+        yield "ghost"
+
+
+def _rejections(model: Model, sent: Sent) -> Sequence[type[Event]]:
+    return model.answers(sent.step, sent.phase, sent.command).rejections
+
+
+def _people(model: Model, point: Point) -> Iterator[Move]:
+    for name in nodes_of(point.state):
+        part = model.parts.get(name)
+        if point.status in (Status.STUCK, Status.HALTED):
+            for action in ("retry", "skip", "resolve"):
+                yield Move("operator", name, detail=action)
+        elif part is not None and part.endless and part.sends:
+            yield Move("operator", name, detail="retry")
+        if part is not None and part.roles:
+            barred = ("approve without the role", *(("approve their own",) if part.requester else ()))
+            for decision in ("approve", "reject", *barred):
+                yield Move("decision", name, detail=decision)
+
+
+def nodes_of(state: Json) -> Mapping[str, Any]:
+    """The states of the nodes that have begun."""
+    return cast("Mapping[str, Any]", state.get("nodes", {}))
+
+
+def must_change_nothing(world: World, move: Move) -> str | None:
+    """Why this move can be no news to the instance; None where it may be."""
+    if move.what == "stale":
+        return "a timer that is no longer pending"
+    if move.what == "ghost":
+        return "a duplicate of an answer to an effect that was begun anew since"
+    if move.what == "event again":
+        return "a duplicate of an event"
+    if move.what == "decision":
+        if move.step in world.decided:
+            return "a second decision"
+        return None if move.detail in ("approve", "reject") else "a decision of somebody who may not decide"
+    sent = world.at(move.step, move.phase, move.iteration)
+    if sent is None:
+        return None
+    if move.what == "reply" and sent.truth == "done":
+        return "a duplicate of the reply"
+    if sent.phase == "action" and sent.truth != "unknown" and _TRUTH.get(move.what) == sent.truth:
+        return f"a duplicate of the {'rejection' if move.what == 'reject' else 'refusal'}"
+    if move.what == "dead" and sent.dead:
+        return "a duplicate of the dead letter's notice"
+    return None
+
+
+# ---- from a move to an input
+
+
+def given(model: Model, point: Point, move: Move) -> tuple[Input, datetime]:
+    """The move as the instance gets it, and the recorded time."""
+    if move.what in ("fire", "stale"):
+        timer = next(one for one in point.timers if one.name == move.detail)
+        if move.what == "stale":
+            return TimerFired(timer.name, timer.generation - 1), point.now
+        return TimerFired(timer.name, timer.generation), _due(point.now, timer)
+    if move.what == "cancel":
+        return OperatorRequest("cancel", by="somebody", reason="they changed their mind"), point.now
+    if move.what == "operator":
+        request: Any = move.detail
+        return OperatorRequest(request, by="somebody", reason="they looked at it", step=move.step), point.now
+    if move.what == "decision":
+        return _decision(model, move), point.now
+    if move.what in ("event", "event again"):
+        number = point.world.heard.get(move.detail, 0)
+        return Occurred(_event(model, move.detail, number - (move.what == "event again"))), point.now
+    sent = point.world.at(move.step, move.phase, move.iteration)
+    assert sent is not None  # moves are made of the same world
+    return _outcome(model, sent, move.what), point.now
+
+
+def _decision(model: Model, move: Move) -> OperatorRequest:
+    roles = () if move.detail == "approve without the role" else model.parts[move.step].roles
+    by = REQUESTER if move.detail == "approve their own" else "somebody"
+    action: Any = move.detail.split()[0]
+    return OperatorRequest(action, by=by, reason="they looked at it", step=move.step, roles=roles)
+
+
+def _event(model: Model, kind: str, number: int) -> Envelope:
+    return envelope(model.events[kind], f"{kind} {number}")
+
+
+def _due(now: datetime, timer: Timer) -> datetime:
+    return max(now, timer.due or now + timedelta(seconds=timer.delay))
+
+
+def _outcome(model: Model, sent: Sent, what: str) -> Outcome:
+    if what == "ghost":
+        assert sent.ghost is not None
+        sent = sent.ghost
+        what = "reject" if sent.truth == "rejected" else "refuse"
+    message = sent.ids[-2] if what.startswith("old ") else sent.ids[-1]
+    answer = answer_class(model, sent, what.removeprefix("old "))
+    return Outcome(sent.effect_id, _envelope(answer, sent.effect_id, message))
+
+
+def answer_class(model: Model, sent: Sent, what: str) -> type[Event]:
+    """The class of such an answer."""
+    if what == "dead":
+        return StepFailed
+    if what == "refuse":
+        return StepRefused
+    answers = model.answers(sent.step, sent.phase, sent.command)
+    return (answers.replies if what == "reply" else answers.rejections)[0]
+
+
+@cache
+def sample_answer(cls: type[Event]) -> Event:
+    """What a service answers."""
+    return sample(cls)
+
+
+@cache
+def _envelope(cls: type[Event], effect_id: str, cause: str) -> Envelope:
+    return envelope(sample_answer(cls), f"answer to {cause}", effectid=effect_id, causationid=cause)
+
+
+# ---- from a decision back to the world
+
+
+def after_move(world: World, point: Point, move: Move) -> World:
+    """What the services and the operator know once a move has made a difference."""
+    if move.what in ANSWERS or move.what in OLD_ANSWERS:
+        sent = world.at(move.step, move.phase, move.iteration)
+        assert sent is not None
+        return world.put(_answered(sent, move.what))
+    if move.what == "operator" and move.detail in ("skip", "resolve"):
+        return replace(world, left=world.left | {move.step})
+    if move.what == "operator" and move.step in world.decided:
+        return replace(world, decided=world.decided - {move.step})  # it is asked for anew
+    if move.what == "decision":
+        return replace(world, decided=world.decided | {move.step})
+    if move.what == "event":
+        return replace(world, heard={**world.heard, move.detail: world.heard.get(move.detail, 0) + 1})
+    if move.what == "fire":
+        timer = next(one for one in point.timers if one.name == move.detail)
+        if timer.after is not None and (sent := _sent_as(world, timer.after)) is not None:
+            return world.put(replace(sent, awaited=False))
+    return world
+
+
+def _answered(sent: Sent, what: str) -> Sent:
+    if what == "reply":
+        return replace(sent, truth="done", awaited=False)
+    if what == "dead":
+        return replace(sent, awaited=False, dead=True)
+    if what in ("reject", "refuse") and sent.phase == "action":
+        return replace(sent, truth=_TRUTH[what], awaited=False)
+    # An undo that fails may work the next time; and what an older try was answered proves nothing about the newest.
+    return sent if what.startswith("old ") else replace(sent, awaited=False)
+
+
+def _sent_as(world: World, message: str) -> Sent | None:
+    return next((one for effects in world.sent.values() for one in effects if one.ids[-1] == message), None)
+
+
+def asks_for_effect(emission: Emission) -> bool:
+    """Whether somebody is to do something: a service, or a flow that is called or is to be undone."""
+    return emission.kind in ("command", "start") or (
+        emission.kind == "request" and emission.event.get("flowphase") == "undo"
+    )
+
+
+def after_decision(world: World, decision: Decision) -> World:
+    """The world once the messages of a decision have left."""
+    for emission in decision.messages:
+        world = _after(world, emission)
+    return world
+
+
+def _after(world: World, emission: Emission) -> World:
+    event = emission.event
+    if emission.kind == "event":
+        return replace(world, ended=True)
+    if not asks_for_effect(emission):
+        return world
+    effect, step, phase = (str(event.get(name)) for name in ("effectid", "flowstep", "flowphase"))
+    iteration = int(effect.rsplit("/", 1)[1])
+    known = world.at(step, phase, iteration)
+    expires = "expirytime" in event.extensions
+    if known is None:
+        known = Sent(
+            step=step,
+            phase=phase,
+            iteration=iteration,
+            command=event.type,
+            ids=(event.id,),
+            effect_id=effect,
+            expires=expires,
+        )
+        return world.put(known)
+    return world.put(replace(known, ids=(*known.ids[-3:], event.id), awaited=True, dead=False, expires=expires))

@@ -1,0 +1,66 @@
+"""Histories that ``orchestra check`` has found the engine to get wrong, as it printed them."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from orchestra import Done
+from orchestra.events.envelope import compose
+from orchestra.flows.decision import Decision, Occurred, Status
+from tests.unit.flows.kinds import AnyOf, Began, No, Paid, Settled, Waits
+from tests.unit.flows.play import Play
+
+BEGAN = Began(id="k")
+
+
+def test_hazard_10_a_late_rejection_in_a_branch_that_was_let_go_of_leaves_a_completed_flow_alone() -> None:
+    play = Play(Settled, BEGAN)
+    play.answer("a", Done())
+    play.dead_letter("b")
+    play.undone("b", Done())
+    play.answer("last", Done())
+    assert play.status is Status.COMPLETED
+
+    assert not play.answer("b", No()).changed
+
+
+def test_hazard_13_a_stuck_undo_in_a_lost_branch_makes_the_instance_stuck_though_others_wait_for_it() -> None:
+    play = Play(AnyOf, BEGAN)
+    for step in ("first", "b", "a", "b2", "pay"):
+        play.answer(step, Done())
+    for _ in range(9):
+        play.time_out("b2", "undo")
+    assert play.status is Status.RUNNING
+
+    play.fire("b2", "undo")
+
+    assert play.status is Status.STUCK
+    assert play.statuses()["undo of b"] == "planned"
+
+
+def test_hazard_01_an_event_that_comes_twice_does_not_end_two_waits() -> None:
+    play = Play(Waits, BEGAN)
+    ids = count(1)
+
+    def paid(number: int) -> Decision:
+        event = compose(Paid(id="k", cents=3), id=f"p-{number}", source="/shop", time=play.now)
+        return play.give(Occurred(event))
+
+    play.answer("reserve", Done())
+    first, second = next(ids), next(ids)
+    assert paid(first).changed
+
+    assert not paid(first).changed
+    assert play.statuses()["more"] == "waiting"
+    assert paid(second).changed
+    assert not paid(second).changed
+
+
+def test_hazard_16_an_event_that_is_kept_for_a_later_wait_is_not_kept_twice() -> None:
+    play = Play(Waits, BEGAN)
+    event = compose(Paid(id="k", cents=-1), id="p-1", source="/shop", time=play.now)
+    play.answer("reserve", Done())
+    assert play.give(Occurred(event)).changed
+
+    assert not play.give(Occurred(event)).changed
+    assert play.whats() == ["event.ignored"]
