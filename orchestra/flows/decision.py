@@ -236,7 +236,8 @@ class Definition(Protocol):
 
     @property
     def parts(self) -> Mapping[str, Json]:
-        """What the digest is made of, by node or state: what ``orchestra flows diff`` compares."""
+        """What the digest is made of, by node or state, and in parentheses what belongs to the whole, such as
+        ``(flow)``: what ``orchestra flows diff`` compares."""
         ...
 
     def answers(self, command: str) -> Answers:

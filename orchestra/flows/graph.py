@@ -271,23 +271,30 @@ class Graph:
     @cached_property
     def digest(self) -> str:
         """Equal for equal graphs on any machine. Timeouts and retries may be tuned without changing it."""
-        ends = {
-            part: end and {"needs": end.needs, "events": [described_event(event) for event in end.events]}
-            for part, end in (("completed", self.completed), ("compensated", self.compensated))
-        }
         whole = {
             "name": self.name,
             "saga": self.saga,
             "starts": [described_event(event) for event in self.starts.values()],
-            "nodes": self.parts,
-            **ends,
+            "nodes": {name: node.describe() for name, node in self.nodes.items()},
+            **self._ends(),
         }
         return hashlib.sha256(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
 
+    def _ends(self) -> dict[str, dict[str, object] | None]:
+        return {
+            part: None if end is None else {"needs": end.needs, "events": list(map(described_event, end.events))}
+            for part, end in (("completed", self.completed), ("compensated", self.compensated))
+        }
+
     @cached_property
     def parts(self) -> Mapping[str, dict[str, object]]:
-        """What the digest is made of, by node."""
-        return {name: node.describe() for name, node in self.nodes.items()}
+        """What the digest is made of: by node, and in parentheses what belongs to the flow as a whole."""
+        starts = [described_event(event) for event in self.starts.values()]
+        return {
+            "(flow)": {"form": "saga" if self.saga else "flow", "starts": starts},
+            **{name: node.describe() for name, node in self.nodes.items()},
+            **{f"({name})": end for name, end in self._ends().items() if end is not None},
+        }
 
     @cached_property
     def ancestors(self) -> Mapping[str, frozenset[str]]:

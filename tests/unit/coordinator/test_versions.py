@@ -46,6 +46,8 @@ def test_hazard_20_an_altered_version_is_refused_with_what_changed_and_what_to_d
         "  ~ assign: needs nothing (before: charge); is read_only (before: pivot)",
         "  ~ reserve: needs assign (before: nothing)",
         "  - charge: compensatable, sends payments.payment.charge.v1, needs reserve",
+        "  - (completed): publishes shop.order.confirmed.v1, needs assign",
+        "  - (compensated): publishes shop.order.rejected.v1",
         "Instances may be under way on it. Either take the change back; or give the changed flow version 2, and keep "
         "the old class beside it, with version=1, until `orchestra flows list` shows no instance of version 1",
     ]

@@ -39,6 +39,8 @@ def test_what_is_gone_or_comes_after_something_else_is_said_and_stands_in_the_wa
         "~ assign: needs nothing (before: charge); is read_only (before: pivot)",
         "~ reserve: needs assign (before: nothing)",
         "- charge: compensatable, sends payments.payment.charge.v1, needs reserve",
+        "- (completed): publishes shop.order.confirmed.v1, needs assign",
+        "- (compensated): publishes shop.order.rejected.v1",
     ]
     assert obstacles(V1, ALTERED) == [
         "reserve, which an instance may have begun: needs assign (before: nothing)",
