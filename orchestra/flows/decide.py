@@ -47,6 +47,7 @@ from orchestra.flows.graph import (
 )
 from orchestra.flows.instance import FailureState, Instance, NodeState, load_start
 from orchestra.flows.joining import AnyOfBehaviour, SettledBehaviour
+from orchestra.flows.migrate import can_follow, check_migrates
 from orchestra.flows.progress import Progress, Undoing
 from orchestra.flows.step import StepBehaviour
 from orchestra.flows.timer import from_micros, to_micros
@@ -69,10 +70,12 @@ DEADLINE = "deadline"
 
 
 class CompiledFlow:
-    """A flow's graph, ready to be advanced. Implements :class:`orchestra.flows.decision.Definition`."""
+    """A flow's graph, ready to be advanced. Implements :class:`orchestra.flows.decision.Migrating`."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, migrates: Sequence[CompiledFlow] = ()) -> None:
         self.graph = graph
+        self.migrates = tuple(migrates)
+        check_migrates(graph, [old.graph for old in migrates])
         self._parts = {name: (node, BEHAVIOURS[type(node)]) for name, node in graph.nodes.items()}
         self._follow = Follow(graph, self._parts)
 
@@ -157,6 +160,16 @@ class CompiledFlow:
                 self._take_request(given, draft)
             case Occurred():
                 self._take_event(given.event, draft)
+        return self._decided(draft, state)
+
+    def take_over(self, version: int, state: Json, *, now: datetime, values: ReadValue = no_values) -> Decision | None:
+        if version not in {old.version for old in self.migrates}:
+            return None
+        draft = Draft(self.graph, self._load(state), now)
+        if not can_follow(draft.instance):
+            return None
+        draft.rescan = True
+        draft.note("flow.migrated", note=f"from version {version} to version {self.version}")
         return self._decided(draft, state)
 
     def _load(self, state: Json) -> Instance:

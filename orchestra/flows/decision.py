@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import quote, unquote
 
 from orchestra.events.envelope import Envelope
@@ -277,6 +277,21 @@ class Definition(Protocol):
 
     def waits_for(self, state: Json) -> Sequence[str]:
         """In words, what the instance waits for: at least one line for each live instance."""
+        ...
+
+
+@runtime_checkable
+class Migrating(Definition, Protocol):
+    """A flow that takes over running instances of older versions of itself."""
+
+    @property
+    def migrates(self) -> Sequence[Definition]:
+        """The older versions."""
+        ...
+
+    def take_over(self, version: int, state: Json, *, now: datetime, values: ReadValue = no_values) -> Decision | None:
+        """What follows when an instance of that older version goes on under this one; None where it stays on its own:
+        it is being undone, waits for an operator, or is over. ``state`` is not changed."""
         ...
 
 

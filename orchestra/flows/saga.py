@@ -315,7 +315,8 @@ class Flow:
 
     Class keywords: ``name`` (what operators and records call it) and ``version`` (1, 2, ...; a changed graph needs a
     new one, for running instances stay on theirs), ``deadline`` (how long it may take in all; then it fails, or, past
-    its point of no return, somebody is told). Methods are plain, synchronous and pure.
+    its point of no return, somebody is told), ``migrates`` (older versions whose running instances this one takes over;
+    whatever they may have begun is in this one just as it was). Methods are plain, synchronous and pure.
 
     Raises:
         DefinitionError: when the class is made and cannot work; the text names class, step and remedy.
@@ -328,13 +329,19 @@ class Flow:
     _definition: ClassVar[CompiledFlow]
 
     def __init_subclass__(
-        cls, *, name: str | None = None, version: int = 1, deadline: Duration | None = None, **keywords: object
+        cls,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        deadline: Duration | None = None,
+        migrates: Sequence[type[Flow]] = (),
+        **keywords: object,
     ) -> None:
         super().__init_subclass__(**keywords)
         if cls.__module__ == __name__:
             return
         graph = compile_flow(cls, name=name, version=version, saga=cls._saga, deadline=deadline)
-        cls._definition = CompiledFlow(graph)
+        cls._definition = CompiledFlow(graph, [_older(cls, old) for old in migrates])
 
 
 class Saga(Flow):
@@ -359,6 +366,12 @@ def graph_of(flow: type[Flow]) -> Graph:
         DefinitionError: it is no flow's class.
     """
     return _compiled(flow).graph
+
+
+def _older(cls: type[Flow], old: object) -> CompiledFlow:
+    if not (isinstance(old, type) and issubclass(old, Flow)) or old in (Flow, Saga):
+        raise DefinitionError(f"{cls.__name__}: migrates names {old!r}, which is no flow's class; name older versions")
+    return _compiled(old)
 
 
 def _compiled(flow: type[Flow]) -> CompiledFlow:
