@@ -94,13 +94,12 @@ class Stage:
         self.say("creating the topics")
         await self.orchestra("topics", "create", f"{app}:app")
         names = [] if coordinator is None else [f"coordinator-{number + 1}" for number in range(copies)]
-        members = [member(name, name) for name in services]
+        groups = [name.replace("_", "-") for name in services]
+        members = [member(group, name) for group, name in zip(groups, services, strict=True)]
         async with Crew(members, [member(name, str(coordinator)) for name in names]) as crew:
             self.say(f"{len(crew.members)} processes are starting: {', '.join(one.name for one in crew.members)}")
-            groups = [name.replace("_", "-") for name in services]
-            await groups_joined(
-                self.servers, groups if coordinator is None else [*groups, coordinator, f"{coordinator}.router"]
-            )
+            groups += [] if coordinator is None else [coordinator, f"{coordinator}.router"]
+            await groups_joined(self.servers, groups)
             self.killed = crew.killed
             yield crew
 
