@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from orchestra.flows.approval import Approval
     from orchestra.flows.declare import any_of, approval, call, delay, optional, settled, wait_for
     from orchestra.flows.failure import Failure
+    from orchestra.flows.machine import StateMachine, on_started, state
+    from orchestra.flows.machine_state import Data, State
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.outbox.outbox import Outbox
     from orchestra.outbox.table import create_tables as create_outbox_tables
@@ -67,6 +69,7 @@ __all__ = [
     "Command",
     "Context",
     "Coordinator",
+    "Data",
     "DeadLetterBudget",
     "DecodeError",
     "DefinitionError",
@@ -91,6 +94,8 @@ __all__ = [
     "Service",
     "Settings",
     "SettingsError",
+    "State",
+    "StateMachine",
     "StepFailed",
     "StepRefused",
     "Topic",
@@ -108,12 +113,14 @@ __all__ = [
     "delay",
     "on_compensated",
     "on_completed",
+    "on_started",
     "optional",
     "pivot",
     "prune_ledger",
     "settled",
     "sqlite_engine",
     "starts_on",
+    "state",
     "step",
     "wait_for",
 ]
@@ -171,6 +178,15 @@ _HOMES = {
         "wait_for",
     ),
     "orchestra.flows.failure": ("Failure",),
+    "orchestra.flows.machine": (
+        "StateMachine",
+        "on_started",
+        "state",
+    ),
+    "orchestra.flows.machine_state": (
+        "Data",
+        "State",
+    ),
     "orchestra.flows.saga": (
         "Flow",
         "Saga",

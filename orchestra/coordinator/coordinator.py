@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from orchestra.coordinator.advance import Flows
 from orchestra.coordinator.exchange import Limits
@@ -11,6 +12,7 @@ from orchestra.coordinator.names import Names
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
 from orchestra.flows.decision import Definition
+from orchestra.flows.machine import StateMachine
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.settings import Settings
 from orchestra.transport.port import TopicSpec
@@ -44,7 +46,7 @@ class Coordinator:
         self,
         name: str,
         *,
-        flows: Sequence[type[Flow] | Definition],
+        flows: Sequence[type[Flow] | type[StateMachine[Any]] | Definition],
         partitions: int = 8,
         max_running: int = 1000,
         remember: Duration = "30d",

@@ -35,6 +35,8 @@ from orchestra.flows.decorator import (
 )
 from orchestra.flows.failure import Failure
 from orchestra.flows.graph import Graph
+from orchestra.flows.machine import StateMachine
+from orchestra.flows.machine_decide import CompiledMachine
 from orchestra.flows.node import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT,
@@ -350,12 +352,15 @@ class Saga(Flow):
     _saga = True
 
 
-def definition_of(flow: type[Flow]) -> Definition:
-    """The compiled definition of a flow's class, as a coordinator takes it.
+def definition_of(flow: type[Flow] | type[StateMachine[Any]]) -> Definition:
+    """The compiled definition of a flow's or machine's class, as a coordinator takes it.
 
     Raises:
-        DefinitionError: it is no flow's class.
+        DefinitionError: it is the class of neither.
     """
+    compiled = getattr(flow, "_definition", None)
+    if isinstance(compiled, CompiledMachine):
+        return compiled
     return _compiled(flow)
 
 
@@ -374,8 +379,8 @@ def _older(cls: type[Flow], old: object) -> CompiledFlow:
     return _compiled(old)
 
 
-def _compiled(flow: type[Flow]) -> CompiledFlow:
+def _compiled(flow: type) -> CompiledFlow:
     compiled = getattr(flow, "_definition", None)
     if not isinstance(compiled, CompiledFlow):
-        raise DefinitionError(f"{flow!r} is no flow: derive a class from Saga or Flow and give it a name")
+        raise DefinitionError(f"{flow!r} is no flow: derive a class from Saga, Flow or StateMachine and give it a name")
     return compiled

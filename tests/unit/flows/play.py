@@ -16,12 +16,14 @@ from orchestra.flows.decision import (
     Emission,
     Input,
     JournalLine,
+    Occurred,
     OperatorRequest,
     Outcome,
     Status,
     TimerFired,
     instance_id,
 )
+from orchestra.flows.machine import StateMachine
 from orchestra.flows.saga import Flow, definition_of
 
 EPOCH = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
@@ -31,7 +33,13 @@ class Play:
     """One instance of a flow."""
 
     def __init__(
-        self, flow: type[Flow], start: Event, *, run: int = 0, now: datetime = EPOCH, **extensions: Any
+        self,
+        flow: type[Flow] | type[StateMachine[Any]],
+        start: Event,
+        *,
+        run: int = 0,
+        now: datetime = EPOCH,
+        **extensions: Any,
     ) -> None:
         self.definition = definition_of(flow)
         self.now = now
@@ -82,6 +90,11 @@ class Play:
         extensions: dict[str, Any] = {"effectid": effect, "causationid": command.id, "flowid": self.id, **more}
         event = compose(message, id=f"r-{next(self._ids)}", source="/service", time=self.now, extensions=extensions)
         return self.give(Outcome(effect, event))
+
+    def occur(self, message: Event, *, id: str | None = None) -> Decision:  # noqa: A002
+        """An event from outside."""
+        event = compose(message, id=id or f"o-{next(self._ids)}", source="/outside", time=self.now)
+        return self.give(Occurred(event))
 
     def undone(self, step: str, message: Message) -> Decision:
         return self.answer(step, message, "undo")
