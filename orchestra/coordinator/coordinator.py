@@ -35,7 +35,9 @@ class Coordinator:
         max_running: instances that run at a time in one shard; further starts are queued, durably. Default 1000.
         remember: how long a finished instance answers a repeated start or outcome. Default "30d"; keep it above the
             retention of whatever may be sent again.
-        outcome_bytes: a larger outcome parks its instance. Default 128 KiB.
+        early: how long an event is kept that comes for an instance before its start. Default "1h"; then it is a dead
+            letter. At most 100 for an instance.
+        outcome_bytes: a larger outcome or event parks its instance. Default 128 KiB.
         instance_bytes: an instance whose record would be larger is parked. Default 512 KiB.
 
     Raises:
@@ -50,13 +52,14 @@ class Coordinator:
         partitions: int = 8,
         max_running: int = 1000,
         remember: Duration = "30d",
+        early: Duration = "1h",
         outcome_bytes: int = 128 * 1024,
         instance_bytes: int = 512 * 1024,
     ) -> None:
         self.name = name
         self.partitions = partitions
         self.outcome_bytes = outcome_bytes
-        self.limits = Limits(max_running, seconds(remember), instance_bytes, partitions)
+        self.limits = Limits(max_running, seconds(remember), instance_bytes, partitions, early=seconds(early))
         self.definitions = [flow if not isinstance(flow, type) else definition_of(flow) for flow in flows]
         self._check()
         self.flows = Flows(self.definitions)
@@ -84,11 +87,24 @@ class Coordinator:
                     f"{self}: flow {definition.name!r}: a name has no '/', and does not begin with '!'"
                 )
             seen.add(version)
+        self._check_calls()
+
+    def _check_calls(self) -> None:
+        """A flow that is called runs in the coordinator of its caller: they talk through one inbox."""
+        here = {definition.name for definition in self.definitions}
+        for definition in self.definitions:
+            for name in definition.calls:
+                if name not in here:
+                    raise DefinitionError(
+                        f"{self}: flow {definition.name} calls {name}, which is not among its flows; add it to them"
+                    )
 
     def needed_topics(self, settings: Settings) -> list[TopicSpec]:
         """Every topic that it reads or writes, as it must be."""
         names = Names.of(self.name, settings)
-        shared = {topic for each in self.definitions for topic in (*each.starts_on.values(), *each.topics)}
+        shared: set[str] = set()
+        for each in self.definitions:
+            shared |= {*each.starts_on.values(), *each.listens_to.values(), *each.topics}
         return [
             TopicSpec(
                 names.inbox,

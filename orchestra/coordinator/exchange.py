@@ -29,7 +29,8 @@ class Rules(Protocol):
     def take(
         self, key: str, instance: Instance | None, given: Given, now: datetime, *, free: bool
     ) -> Change | Deflected | None:
-        """``free``: there is room for one more running instance. None: the input changes nothing and says nothing."""
+        """``free``: there is room for one more running instance; for an event, for one more that has not started. None:
+        the input changes nothing and says nothing."""
         ...
 
     def release(self, instance: Instance, now: datetime) -> Change:
@@ -74,13 +75,16 @@ Output = Append | Send | Deflect
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much one shard takes on. ``remember``: the seconds that a finished instance leaves its small record."""
+    """How much one shard takes on. ``remember``: the seconds that a finished instance leaves its small record.
+    ``early``: the seconds that an event is kept whose instance has not started, for at most ``max_early`` instances."""
 
     max_running: int = 1000
     remember: float = 30 * 86400.0
     instance_bytes: int = 512 * 1024
     partitions: int = 8
     value_bytes: int = 64 * 1024
+    early: float = 3600.0
+    max_early: int = 10_000
 
 
 class Restored(NamedTuple):

@@ -1,7 +1,7 @@
 """What is a record of the inbox, and whose is it?
 
-The router and operators mark what they write with two headers. Everything else must be an outcome: a CloudEvent that
-carries the ``effectid`` of the command it answers, from whatever language.
+The router, operators and flows that call flows mark what they write with two headers. Everything else must be an
+outcome: a CloudEvent that carries the ``effectid`` of the command it answers, from whatever language.
 """
 
 from __future__ import annotations
@@ -11,22 +11,26 @@ from functools import lru_cache
 from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import to_json
 
-from orchestra.coordinator.record import Given
+from orchestra.coordinator.record import Caller, Given, InputKind
 from orchestra.errors import DecodeError
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import OPERATOR_REQUEST, OperatorRequest, instance_of_effect, split_instance_id
 from orchestra.transport.partitioner import partition_for
-from orchestra.transport.port import Record
+from orchestra.transport.port import Headers, Record
 
 INPUT = "orchestra-input"
 INSTANCE = "orchestra-instance"
+CALLER = "orchestra-caller"
+"""On a start event: a program waits for the end of the instance that it starts. See :func:`caller_of`."""
 OPERATOR = OPERATOR_REQUEST
 
 Reason = Literal["DECODE", "CONTRACT", "UNKNOWN_INSTANCE", "PARKED_FULL"]
 
 _REQUEST = TypeAdapter(OperatorRequest)
+_CALLER = TypeAdapter(tuple[str, str, str, int])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +73,15 @@ def _read(record: Record) -> tuple[str, Given]:
         return _instance_of_outcome(event), _given("outcome", record, event)
     if kind == b"start":
         return _instance(record), _given("start", record, event)
+    if kind == b"event":
+        return _instance(record), _given("event", record, event)
     if kind == b"operator":
         operator_request(event)
         return _instance(record), _given("operator", record, event)
     raise DecodeError(INPUT, f"{kind[:64]!r} is no kind of input")
 
 
-def _given(kind: Literal["start", "outcome", "operator"], record: Record, event: Envelope) -> Given:
+def _given(kind: InputKind, record: Record, event: Envelope) -> Given:
     return Given(
         kind, record.offset, tuple(record.headers), record.value, record.key, record.timestamp_ms, event_=event
     )
@@ -101,6 +107,23 @@ def _instance_of_outcome(event: Envelope) -> str:
     except ValueError:
         raise DecodeError("effectid", f"{effect[:64]!r} is not an effect id") from None
     return instance
+
+
+def caller_header(flow: str, caller: Caller) -> tuple[str, bytes]:
+    """What a program puts on a start event, to be told how the instance of ``flow`` ends."""
+    return CALLER, to_json([flow, *caller])
+
+
+def caller_of(headers: Headers, flow: str) -> Caller | None:
+    """Who waits for the end of this flow's instance. What cannot be read is nobody: the event itself is good."""
+    raw = dict(headers).get(CALLER)
+    if raw is None:
+        return None
+    try:
+        wanted, effect_id, topic, partition = _CALLER.validate_json(raw)
+    except ValidationError:
+        return None
+    return Caller(effect_id, topic, partition) if wanted == flow else None
 
 
 def operator_request(event: Envelope) -> OperatorRequest:

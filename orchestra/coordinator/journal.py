@@ -11,6 +11,7 @@ from pydantic_core import to_json
 from orchestra.coordinator.letters import coordinator_letter
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import Given, Instance, OutboxMessage, Ref, from_given
+from orchestra.coordinator.taking import Letter
 from orchestra.events.attributes import JSON, format_time
 from orchestra.flows.decision import Alert, JournalLine
 from orchestra.transport.port import Record
@@ -63,12 +64,18 @@ class Journal:
         event_id = f"{instance.id}/{instance.run}/{ref.n}/{ref.place}"
         return self._message(ref, ALERTED, "alert", self._names.alerts, event_id, data, now)
 
-    def dead_letter(self, given: Given, error: Exception, now: datetime, ref: Ref) -> OutboxMessage:
-        """An input that is not what it should be, as it came."""
+    @property
+    def source(self) -> str:
+        """Of what the coordinator says by itself."""
+        return self._source.decode()
+
+    def dead_letter(self, letter: Letter, now: datetime, ref: Ref) -> OutboxMessage:
+        """An input that is nobody's, or not what it should be, as it came."""
+        given = letter.given
         record = Record(
             self._names.inbox, self._shard, given.offset or 0, given.time_ms, given.key, given.value, given.headers
         )
-        out = coordinator_letter(self._names, record, reason="CONTRACT", error=error, now=now)
+        out = coordinator_letter(self._names, record, reason=letter.reason, error=letter.error, now=now)
         letter_id = f"{self._names.inbox}/{self._shard}/{given.offset}"
         return OutboxMessage(
             ref,

@@ -21,6 +21,7 @@ from orchestra.coordinator.owner import LeaseLapsedError, Means, Owner
 from orchestra.coordinator.restore import Acquired, Claim, acquire
 from orchestra.coordinator.shard import Shard
 from orchestra.coordinator.versions import Absent, count_by_version, known_of, merged, read_known
+from orchestra.coordinator.wire import Wire
 from orchestra.errors import (
     CommitFailedError,
     FenceBreachedError,
@@ -190,14 +191,8 @@ class Keeper:
 
     def _rules(self) -> Advance:
         plan, names = self._plan, self._plan.means.names
-        return Advance(
-            plan.flows,
-            self._journal,
-            topic=plan.settings.topic,
-            inbox=names.inbox,
-            shard=self.number,
-            outcome_bytes=plan.outcome_bytes,
-        )
+        wire = Wire(plan.settings.topic, names.inbox, self.number, plan.limits.partitions)
+        return Advance(plan.flows, self._journal, wire, outcome_bytes=plan.outcome_bytes, early=plan.limits.early)
 
     async def _check_inbox(self, acquired: Acquired) -> int:
         bounds = (await self._plan.transport.topics.bounds([self._inbox]))[self._inbox]

@@ -34,8 +34,15 @@ VALUE = "!value/"
 
 QUEUED = "queued"
 PARKED = "parked"
+EARLY = "early"
+"""Events for it came before its start, and are kept for a while."""
+EXPIRED = "expired"
+"""They were, and no start came: it never was an instance, and is forgotten as soon as it can be."""
 
 Why = Literal["version", "raised", "too_large"]
+
+
+InputKind = Literal["start", "outcome", "event", "operator", "timer"]
 
 
 class Ref(NamedTuple):
@@ -70,7 +77,7 @@ class Given(NamedTuple):
     ``offset``: of the inbox record; None for a timer. ``omitted``: too large to be kept; the inbox still has it.
     """
 
-    kind: Literal["start", "outcome", "operator", "timer"]
+    kind: InputKind
     offset: int | None = None
     headers: tuple[tuple[str, bytes | None], ...] = ()
     value: bytes | None = None
@@ -100,12 +107,22 @@ class Parked:
     since: datetime
 
 
+class Caller(NamedTuple):
+    """A program that waits for the instance's end: ``bus.run``. Its answer carries ``effect_id``."""
+
+    effect_id: str
+    topic: str
+    partition: int
+
+
 @dataclass(slots=True)
 class Instance:
     """An instance as the coordinator knows it, decoded for one decision. ``state`` is the flow's own, and opaque here.
 
     ``n`` counts its records. ``version`` None: no process that knows the flow has seen it yet. ``inputs`` wait, in
-    order: for a free place (queued), or for a version or an operator (parked). A finished one has no state any more.
+    order: for a free place (queued), for their start (early), or for a version or an operator (parked). A finished one
+    has no state any more, unless a flow called it and may want it undone. ``called``: the effect id of the flow's step
+    that called it. ``began``: the id of its start event, where its flow listens to events of that type as well.
     ``values`` are what the run has stored beside the record; they are no part of it.
     """
 
@@ -125,6 +142,9 @@ class Instance:
     finished: datetime | None = None
     result: Json | None = None
     values: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    called: str = ""
+    began: str = ""
+    callers: tuple[Caller, ...] = ()
 
     @property
     def label(self) -> str:
@@ -214,8 +234,9 @@ def encode_instance(instance: Instance) -> bytes:
         "start": instance.start,
         "begun": instance.begun.isoformat(),
     }
-    if instance.digest:
-        value["digest"] = instance.digest
+    for name in ("digest", "result", "called", "began"):
+        if (told := getattr(instance, name)) not in ("", None):
+            value[name] = told
     if instance.state is not None:
         value["state"] = instance.state
     if instance.timers:
@@ -230,8 +251,8 @@ def encode_instance(instance: Instance) -> bytes:
         }
     if instance.finished is not None:
         value["finished"] = instance.finished.isoformat()
-    if instance.result is not None:
-        value["result"] = instance.result
+    if instance.callers:
+        value["callers"] = [list(caller) for caller in instance.callers]
     return to_json(value)
 
 
@@ -269,6 +290,9 @@ def decode_instance(key: str, value: bytes) -> Instance:
         parked=parked and Parked(parked["why"], parked["note"], datetime.fromisoformat(parked["since"])),
         finished=finished and datetime.fromisoformat(finished),
         result=raw.get("result"),
+        called=raw.get("called", ""),
+        began=raw.get("began", ""),
+        callers=tuple(Caller(*caller) for caller in raw.get("callers", ())),
     )
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
-from orchestra.coordinator.record import QUEUED, Instance, Marks, decode_instance, without_outbox
+from orchestra.coordinator.record import EARLY, EXPIRED, QUEUED, Instance, Marks, decode_instance, without_outbox
 from orchestra.flows.decision import Timer
 
 RUNNING = frozenset({"running", "compensating"})
@@ -35,7 +35,7 @@ class Entry(NamedTuple):
 class Roster:
     """The instances of one shard."""
 
-    __slots__ = ("alarms", "entries", "expiries", "queue", "running")
+    __slots__ = ("alarms", "early", "entries", "expiries", "queue", "running")
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
@@ -43,6 +43,7 @@ class Roster:
         self.expiries: list[tuple[datetime, str]] = []
         self.queue: dict[str, None] = {}
         self.running = 0
+        self.early = 0
 
     def get(self, key: str) -> Instance | None:
         """The instance, with the due times of its timers as they are known now."""
@@ -59,13 +60,14 @@ class Roster:
         key, label = instance.id, instance.label
         before = self.entries.get(key)
         self.running += (label in RUNNING) - (before is not None and before.status in RUNNING)
+        self.early += (label == EARLY) - (before is not None and before.status == EARLY)
         if label == QUEUED:
             self.queue[key] = None
         else:
             self.queue.pop(key, None)
         self.entries[key] = Entry(value, label, None, now)
         if instance.finished is not None and (before is None or before.status != label):
-            self.expire(key, instance.finished, remember)
+            self.expire(key, instance.finished, _remembered(instance, remember))
         self.arm(key, instance.timers)
 
     def restore(self, key: str, value: bytes, marks: Marks, remember: float) -> None:
@@ -73,12 +75,13 @@ class Roster:
         value = without_outbox(value)
         self.entries[key] = Entry(value, marks.status, marks.due, marks.now)
         self.running += marks.status in RUNNING
+        self.early += marks.status == EARLY
         if marks.due is not None:
             self.alarms.append((marks.due, key))
         elif marks.status not in RUNNING:
             instance = decode_instance(key, value)
             if instance.finished is not None:
-                self.expire(key, instance.finished, remember)
+                self.expire(key, instance.finished, _remembered(instance, remember))
 
     def restored(self) -> None:
         """All records are there."""
@@ -160,14 +163,28 @@ class Roster:
     def expire(self, key: str, finished: datetime, remember: float) -> None:
         heappush(self.expiries, (finished + timedelta(seconds=remember), key))
 
-    def expired(self, until_ms: float, most: int) -> Iterator[str]:
+    def expired(self, until_ms: float, remember: float, most: int) -> Iterator[str]:
         """Finished instances that need no longer be remembered at that time, earliest first."""
         while most and self.expiries and self.expiries[0][0].timestamp() * 1000 <= until_ms:
             most -= 1
-            yield heappop(self.expiries)[1]
+            due, key = heappop(self.expiries)
+            if self._is_over(key, due, remember):
+                yield key
+
+    def _is_over(self, key: str, due: datetime, remember: float) -> bool:
+        """Whether it is still the end that was meant: an instance may go on after its end, and have another."""
+        instance = decode_instance(key, self.entries[key].value) if key in self.entries else None
+        if instance is None or instance.finished is None:
+            return False
+        return instance.finished + timedelta(seconds=_remembered(instance, remember)) <= due
 
     def _queued_at(self, key: str) -> int:
         return decode_instance(key, self.entries[key].value).inputs[0].offset or 0
+
+
+def _remembered(instance: Instance, remember: float) -> float:
+    """For how many seconds. What never was an instance protects nothing."""
+    return 0.0 if instance.status == EXPIRED else remember
 
 
 def started(timer: Timer, now: datetime) -> Timer:

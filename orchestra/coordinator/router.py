@@ -1,11 +1,12 @@
-"""Which flows does an event start? The router: it puts one record into the inbox for each."""
+"""Which flows does an event start, and which instances wait for it? The router: one record in the inbox for each."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from orchestra.clock import Clock
 from orchestra.coordinator.inbox import INPUT, INSTANCE
@@ -21,6 +22,7 @@ from orchestra.errors import (
     UnreachableError,
 )
 from orchestra.events.cloudevents import decode
+from orchestra.events.envelope import Envelope
 from orchestra.events.hops import next_hop
 from orchestra.flows.decision import Definition, instance_id
 from orchestra.health.facts import GroupFacts, PartitionFacts
@@ -46,10 +48,10 @@ _COMMIT_EVERY = 1.0
 
 
 class Routes:
-    """What becomes of a record of a start topic; pure.
+    """What becomes of a record of a topic that flows start on or listen to; pure.
 
     Args:
-        definitions: several versions of a flow count as one, and its newest decides.
+        definitions: of several versions of a flow the newest decides what is started, and all of them who listens.
         partitions: of the inbox.
         hop_limit: how many events may lead to one, each the cause of the next.
     """
@@ -61,41 +63,60 @@ class Routes:
         self._names = names
         self._partitions = partitions
         newest: dict[tuple[str, str], Definition] = {}
+        self._listeners: dict[str, list[Definition]] = {}
         for definition in sorted(definitions, key=lambda each: each.version):
             newest |= {(kind, definition.name): definition for kind in definition.starts_on}
+            for kind in definition.listens_to:
+                self._listeners.setdefault(kind, []).append(definition)
         self._starts: dict[str, list[Definition]] = {}
         for (kind, _), definition in newest.items():
             self._starts.setdefault(kind, []).append(definition)
 
     def route(self, record: Record, clock: Clock) -> list[Outgoing]:
-        """A record for the inbox for each flow that the event starts, or a dead letter; nothing for other types."""
+        """A record for the inbox for each flow that the event starts, then for each instance that it is for; a dead
+        letter where one of them cannot be found; nothing for other types."""
         try:
             event = decode(record.headers, record.value)
         except DecodeError as error:
             return [self._letter(record, "DECODE", error, clock)]
-        found: list[Outgoing] = []
-        started = self._starts.get(event.type, ())
-        if started:
+        if event.type in self._starts or event.type in self._listeners:
             try:
                 next_hop(event, self._hop_limit)  # of what the flow would send
             except HopLimitError as error:
                 return [self._letter(record, "HOP_LIMIT", error, clock)]
-        for definition in started:
+        found: dict[tuple[bytes, str], Outgoing] = {}
+        failed: Exception | None = None
+        for kind, ids in self._instances(event):
             try:
-                instance = instance_id(definition.name, definition.key_of(event))
+                for instance in ids():
+                    found.setdefault((kind, instance), self._input(record, kind, instance.encode()))
             except Exception as error:  # DecodeError, or whatever a validator of the message's raises
-                return [self._letter(record, "CONTRACT", error, clock)]
-            found.append(self._input(record, instance.encode()))
-        return found
+                failed = failed or error
+        letters = [self._letter(record, "CONTRACT", failed, clock)] if failed is not None else []
+        return [*found.values(), *letters]
 
-    def _input(self, record: Record, instance: bytes) -> Outgoing:
-        headers = [*record.headers, (INPUT, b"start"), (INSTANCE, instance)]
+    def _instances(self, event: Envelope) -> Iterator[tuple[bytes, Callable[[], list[str]]]]:
+        for definition in self._starts.get(event.type, ()):
+            yield b"start", partial(_started, definition, event)
+        for definition in self._listeners.get(event.type, ()):
+            yield b"event", partial(_listening, definition, event)
+
+    def _input(self, record: Record, kind: bytes, instance: bytes) -> Outgoing:
+        headers = [*record.headers, (INPUT, kind), (INSTANCE, instance)]
         number = partition_for(instance, self._partitions)
         return Outgoing(self._names.inbox, instance, record.value, headers, number)
 
     def _letter(self, record: Record, reason: str, error: Exception, clock: Clock) -> Outgoing:
         _log.warning("%s goes to the dead letters: %s", record, error)
         return coordinator_letter(self._names, record, reason=reason, error=error, now=clock.now())
+
+
+def _started(definition: Definition, event: Envelope) -> list[str]:
+    return [instance_id(definition.name, definition.key_of(event))]
+
+
+def _listening(definition: Definition, event: Envelope) -> list[str]:
+    return [instance_id(definition.name, key) for key in definition.keys_of(event)]
 
 
 @dataclass(slots=True)
@@ -117,7 +138,8 @@ class _Places:
 
 
 class Router:
-    """A consumer group of its own, one member per process. At least once: starts are idempotent."""
+    """A consumer group of its own, one member per process. At least once: starts are idempotent, and a flow
+    takes an event once."""
 
     def __init__(
         self,
@@ -246,8 +268,8 @@ class Router:
         return [coordinator_letter(self._names, source, reason="TOO_LARGE", error=error, now=self._clock.now())]
 
     async def _pass_over(self, error: OffsetLostError) -> None:
-        """Start events were deleted before they were read: nothing can bring them back, so say it and go on."""
-        _log.critical("start events were deleted before the router read them: %s", error)
+        """Events were deleted before they were read: nothing can bring them back, so say it and go on."""
+        _log.critical("events were deleted before the router read them: %s", error)
         lost = [Partition(*each) for each in error.lost] or list(self._consumer.assignment())
         try:
             for partition, bounds in (await self._topics.bounds(lost)).items():

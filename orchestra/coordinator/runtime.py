@@ -185,7 +185,8 @@ class CoordinatorRuntime:
 
     def _make_router(self) -> Router | None:
         definitions = self.coordinator.definitions
-        topics = {self._settings.topic(topic) for each in definitions for topic in each.starts_on.values()}
+        declared = [topic for each in definitions for topic in (*each.starts_on.values(), *each.listens_to.values())]
+        topics = {self._settings.topic(topic) for topic in declared}
         if not topics:
             return None
         routes = Routes(definitions, self.names, self.coordinator.partitions, hop_limit=self._settings.hop_limit)

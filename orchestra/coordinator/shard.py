@@ -92,8 +92,7 @@ class Shard:
             self._deflect(record, found)
             return
         key, given = found
-        free = self.roster.running < self.limits.max_running
-        change = self.rules.take(key, self.get(key), given, self.now, free=free)
+        change = self.rules.take(key, self.get(key), given, self.now, free=self._has_room(given))
         if isinstance(change, Deflected):
             self._deflect(record, change)
             return
@@ -101,6 +100,11 @@ class Shard:
         if change is not None:
             self._commit(change, given)
             self._fill()
+
+    def _has_room(self, given: Given) -> bool:
+        if given.kind == "event":
+            return self.roster.early < self.limits.max_early
+        return self.roster.running < self.limits.max_running
 
     def deflected(self) -> None:
         """The deflected record is stored where it belongs."""
@@ -261,7 +265,7 @@ class Shard:
         By the inbox's own append times: what was read up to a time holds no repeat from before it, however long the
         shard stood still. The position goes first: compaction removes a null in the end, and its headers with it.
         """
-        due = list(self.roster.expired(self._read_until_ms(), most=100))
+        due = list(self.roster.expired(self._read_until_ms(), self.limits.remember, most=100))
         forgotten = [key for key in due if not self.outbox.of(key)]
         if forgotten:
             self.tell_position()

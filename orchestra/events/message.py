@@ -161,7 +161,9 @@ class StepFailed(Event, type="orchestra.step.failed.v1"):
 class StepRefused(Event, type="orchestra.step.refused.v1"):
     """The runtime's answer for a command that it did not begin and never will: proven not done."""
 
-    reason: Literal["expired", "barred"]
+    reason: Literal["expired", "barred", "exists"]
+    """``expired``: it came too late; ``barred``: its compensation came first; ``exists``: for a start of a flow, the
+    instance is somebody else's."""
     note: str = ""
 
 

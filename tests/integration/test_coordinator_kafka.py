@@ -26,6 +26,7 @@ from orchestra.coordinator.record import decode_instance
 from orchestra.coordinator.restore import Acquired, Claim, acquire
 from orchestra.coordinator.runtime import CoordinatorRuntime
 from orchestra.coordinator.shard import Shard
+from orchestra.coordinator.wire import Wire
 from orchestra.errors import FencedError
 from orchestra.ids import new_id
 from orchestra.testing.plugin import Kafka
@@ -321,7 +322,8 @@ async def take(cluster: Cluster, partition: Partition) -> Acquired:
 
 def owner_of(cluster: Cluster, acquired: Acquired) -> Owner:
     journal = Journal(cluster.names, 0)
-    rules = Advance(Flows([TinyFlow()]), journal, topic=cluster.settings.topic, inbox=cluster.names.inbox, shard=0)
+    wire = Wire(cluster.settings.topic, cluster.names.inbox, 0, PARTITIONS)
+    rules = Advance(Flows([TinyFlow()]), journal, wire)
     clock = SystemClock()
     shard = Shard(rules, Limits(partitions=1), acquired.restored, clock.now())
     means = Means(cluster.names, cluster.transport.publisher(), clock, clock.elapsed, 6.0)

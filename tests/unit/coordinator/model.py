@@ -39,6 +39,7 @@ from orchestra.coordinator.restore import Fold
 from orchestra.coordinator.roster import Roster
 from orchestra.coordinator.shard import Shard
 from orchestra.coordinator.values import Values
+from orchestra.coordinator.wire import Wire
 from orchestra.errors import FenceBreachedError
 from orchestra.settings import Settings
 from orchestra.transport.port import BARRIER_EPOCH, Record
@@ -661,7 +662,7 @@ class Search:
 @cache
 def rules(bounds: Bounds) -> QuietRules:
     flow = TinyFlow(count=bounds.steps, timeout=bounds.timeout, keeps=bounds.values)
-    return QuietRules(Flows([flow]), Journal(NAMES, 0), topic=str, inbox=NAMES.inbox, shard=0)
+    return QuietRules(Flows([flow]), Journal(NAMES, 0), Wire(str, NAMES.inbox, 0, 1))
 
 
 @cache
@@ -703,6 +704,7 @@ def _copy_roster(roster: Roster) -> Roster:
     made.expiries = roster.expiries.copy()
     made.queue = roster.queue.copy()
     made.running = roster.running
+    made.early = roster.early
     return made
 
 

@@ -12,6 +12,7 @@ from orchestra.coordinator.exchange import Append, Deflect, Limits, Restored, Se
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import Marks, OutboxMessage, from_headers
 from orchestra.coordinator.shard import Shard
+from orchestra.coordinator.wire import Wire
 from orchestra.errors import FenceBreachedError
 from orchestra.transport.partitioner import partition_for
 from orchestra.transport.port import Record
@@ -30,7 +31,7 @@ class Bench:
     """A shard, and a log that acknowledges when the test says so."""
 
     def __init__(self, restored: Restored = EMPTY, *, now: datetime = NOW, timeout: float | None = None) -> None:
-        rules = Advance(Flows([TinyFlow(timeout=timeout)]), Journal(NAMES, 0), topic=str, inbox=NAMES.inbox, shard=0)
+        rules = Advance(Flows([TinyFlow(timeout=timeout)]), Journal(NAMES, 0), Wire(str, NAMES.inbox, 0, 1))
         self.shard = Shard(rules, Limits(partitions=1), restored, now)
         self.log: list[Append] = []
         self.offset = restored.claim

@@ -21,6 +21,7 @@ from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import CLAIM, Given, Instance, Marks, OutboxMessage
 from orchestra.coordinator.restore import Fold
 from orchestra.coordinator.shard import Shard
+from orchestra.coordinator.wire import Wire
 from orchestra.transport.port import Record
 from tests.unit.coordinator.model import NAMES, Bounds, Owner, QuietRules, Search, Violation, World, Write
 from tests.unit.coordinator.tiny_flow import TinyFlow
@@ -233,7 +234,7 @@ class OldProcess(World):
 
     def old_rules(self) -> QuietRules:
         flows = Flows([TinyFlow(name="another")])
-        return QuietRules(flows, Journal(NAMES, 0), topic=str, inbox=NAMES.inbox, shard=0)
+        return QuietRules(flows, Journal(NAMES, 0), Wire(str, NAMES.inbox, 0, 1))
 
 
 def test_early_inputs_are_parked_durably() -> None:
@@ -247,7 +248,7 @@ def test_early_inputs_are_parked_durably() -> None:
     class ParksInMemory(OldProcess):
         def old_rules(self) -> QuietRules:
             flows = Flows([TinyFlow(name="another")])
-            return InMemory(flows, Journal(NAMES, 0), topic=str, inbox=NAMES.inbox, shard=0)
+            return InMemory(flows, Journal(NAMES, 0), Wire(str, NAMES.inbox, 0, 1))
 
     class TellsPosition(ParksInMemory):
         """The position is told now and then, so that the next owner begins behind what was parked."""

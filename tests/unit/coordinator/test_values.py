@@ -12,6 +12,7 @@ from orchestra.coordinator.record import Instance, decode_instance, from_headers
 from orchestra.coordinator.restore import Fold
 from orchestra.coordinator.shard import Shard
 from orchestra.coordinator.values import Values
+from orchestra.coordinator.wire import Wire
 from orchestra.transport.port import Record
 from tests.unit.coordinator.harness import NAMES
 from tests.unit.coordinator.tiny_flow import TinyFlow, outcome_record, start_record
@@ -26,7 +27,7 @@ class Log:
 
     def __init__(self, restored: Restored | None = None, *, value_bytes: int = 1000) -> None:
         flow = TinyFlow(keeps=True)
-        rules = Advance(Flows([flow]), Journal(NAMES, 0), topic=str, inbox=NAMES.inbox, shard=0)
+        rules = Advance(Flows([flow]), Journal(NAMES, 0), Wire(str, NAMES.inbox, 0, 1))
         limits = Limits(partitions=1, value_bytes=value_bytes, remember=60)
         restored = restored or Restored(1, 0, -1, -1, NOW, {})
         self.shard = Shard(rules, limits, restored, NOW)
