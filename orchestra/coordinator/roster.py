@@ -8,7 +8,6 @@ started with the record.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -213,5 +212,5 @@ def _resolved(timer: Timer, known: Mapping[tuple[str, int], Timer], waiting: set
         return timer
     same = known.get((timer.name, timer.generation))
     if same is not None and same.due is not None:
-        return replace(timer, due=same.due)
+        return timer._replace(due=same.due)
     return timer if timer.after in waiting else started(timer, now)

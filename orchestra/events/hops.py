@@ -15,7 +15,11 @@ HOPS = "hopcount"
 
 def hops_of(event: Envelope) -> int:
     """0 where there is no count, or one that is no number: somebody else may use the name for something else."""
-    text = event.get(HOPS)
+    return hops_in(event.get(HOPS))
+
+
+def hops_in(text: str | None) -> int:
+    """Likewise, of the extension's text."""
     return int(text) if text is not None and len(text) < 10 and text.isascii() and text.isdigit() else 0
 
 

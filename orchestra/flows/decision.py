@@ -7,9 +7,10 @@ time.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 from urllib.parse import quote, unquote
 
@@ -37,8 +38,7 @@ class Status(StrEnum):
         return self in (Status.COMPLETED, Status.COMPENSATED)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """An answer to a command, as it came: reply, rejection, or one of the runtime's ``orchestra.step.failed.v1`` and
     ``orchestra.step.refused.v1``."""
 
@@ -46,16 +46,14 @@ class Outcome:
     event: Envelope
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(NamedTuple):
     """A timer of the instance is due. One whose generation is not the pending one's is stale and changes nothing."""
 
     name: str
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Occurred:
+class Occurred(NamedTuple):
     """An event from outside for this instance: one that a wait or a transition may take."""
 
     event: Envelope
@@ -93,8 +91,7 @@ Input = Outcome | TimerFired | OperatorRequest | Occurred
 EmissionKind = Literal["command", "event", "start", "request", "outcome"]
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(NamedTuple):
     """A message that an instance wants sent once its decision is durable.
 
     ``topic`` is as declared (settings map it); ``key`` is the record key. ``event.id`` is deterministic. What the
@@ -114,8 +111,7 @@ class Emission:
     partition: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(NamedTuple):
     """A pending timer. Either ``due`` is set, or the timer starts when the message ``after`` is acknowledged and runs
     ``delay`` seconds from then (the coordinator sets ``due``)."""
 
@@ -126,8 +122,7 @@ class Timer:
     delay: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class JournalLine:
+class JournalLine(NamedTuple):
     """One thing that a decision did, for the audit. ``what`` is a short stable word (``step.started``,
     ``step.replied``, ``step.rejected``, ``step.timed_out``, ``input.ignored``, ...); ``note`` is a sentence for a
     person."""
@@ -139,8 +134,7 @@ class JournalLine:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(NamedTuple):
     """Something that a person must look at. ``code`` is stable: ``pivot.unknown``, ``compensation.stuck``, ..."""
 
     code: str
@@ -148,8 +142,10 @@ class Alert:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+NO_VALUES: Mapping[str, bytes | None] = MappingProxyType({})
+
+
+class Decision(NamedTuple):
     """What one input did to an instance.
 
     ``timers`` is the full set now pending, the old ones included; a timer that is left out is cancelled. When nothing
@@ -168,7 +164,7 @@ class Decision:
     alerts: Sequence[Alert] = ()
     changed: bool = True
     keep_state: bool = False
-    values: Mapping[str, bytes | None] = field(default_factory=dict[str, "bytes | None"])
+    values: Mapping[str, bytes | None] = NO_VALUES
 
 
 ReadValue = Callable[[str], bytes]

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeVar
 from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
 from orchestra.events.envelope import Envelope, compose
-from orchestra.events.hops import HOPS, hops_of
-from orchestra.events.message import Command, Event, Message, record_key, spec_of
+from orchestra.events.hops import HOPS, hops_in, hops_of
+from orchestra.events.message import Command, Event, Message, decode_data, record_key, spec_of
 from orchestra.flows.decision import (
     OPERATOR_REQUEST,
     Alert,
@@ -25,7 +25,7 @@ from orchestra.flows.decision import (
     instance_id,
     undo_of_effect,
 )
-from orchestra.flows.effect import Effect, Phase
+from orchestra.flows.effect import Effect, Phase, message_id
 from orchestra.flows.failure import Cause
 from orchestra.flows.graph import EndPart, Graph
 from orchestra.flows.instance import FailureState, Instance
@@ -55,10 +55,12 @@ class Draft:
         self.graph = graph
         self.instance = instance
         self.now = to_micros(now)
+        self.moment = now
         self.cause: str | None = None
         """The id of the event, or of the unanswered message, that made this decision."""
-        self.trace: Mapping[str, Value] = instance.start.extensions
-        self.hops = hops_of(instance.start) + 1
+        self.trace: Mapping[str, Value] | None = None
+        """Extensions of the event that made this decision, where it is traced; None: the start event's count."""
+        self.hops = hops_in(instance.started_with(HOPS)) + 1
         """How far what it sends is from what began it all."""
         self.messages: list[Emission] = []
         self.journal: list[JournalLine] = []
@@ -109,12 +111,14 @@ class Draft:
 
     def flow(self, at: int | None) -> object:
         """An object of the flow's class for one call: it knows the recorded time and the start event."""
-        start = self.instance.start
+        raw, starts = self.instance.start_raw, self.graph.starts
+
+        def start() -> Event:
+            data = raw.get("data")
+            return decode_data(starts[str(raw["type"])], data.encode() if isinstance(data, str) else None)
+
         flow: object = object.__new__(self.graph.owner)
-        flow.__dict__.update(
-            now=from_micros(self.now if at is None else at),
-            _start=lambda: start.value(self.graph.starts[start.type]),
-        )
+        flow.__dict__.update(now=self.moment if at is None else from_micros(at), _start=start)
         return flow
 
     # ---- messages
@@ -128,14 +132,14 @@ class Draft:
         """Send a command as try ``effect.attempts`` of an effect."""
         of, extensions = self._effect(step, phase, effect)
         if expires_in is not None:
-            extensions["expirytime"] = from_micros(self.now) + timedelta(seconds=expires_in)
-        self._emit("command", message, derived_id(of, effect.attempts), extensions)
+            extensions["expirytime"] = self.moment + timedelta(seconds=expires_in)
+        self._emit("command", message, message_id(of, effect.attempts), extensions)
 
     def call(self, step: str, effect: Effect, flow: str, start: Message) -> str:
         """Start another flow as try ``effect.attempts`` of an effect. Returns the id of its instance."""
         of, extensions = self._effect(step, "action", effect)
         child = instance_id(flow, (record_key(start) or b"").decode())
-        event = self._composed(start, derived_id(of, effect.attempts), extensions)
+        event = self._composed(start, message_id(of, effect.attempts), extensions)
         self.messages.append(Emission("start", "", child.encode(), event))
         return child
 
@@ -149,7 +153,7 @@ class Draft:
             id=derived_id(of, effect.attempts, action),
             source=self._source,
             type=OPERATOR_REQUEST,
-            time_text=format_time(from_micros(self.now)),
+            time_text=format_time(self.moment),
             datacontenttype=JSON,
             extensions=extensions,
             data=json.dumps(request).encode(),
@@ -163,9 +167,8 @@ class Draft:
             return
         effect, topic, partition = caller
         of = undo_of_effect(effect) if phase == "undo" else effect
-        start = self.instance.start
-        extensions = self._extensions() | {"effectid": of, HOPS: hops_of(start)}
-        if (theirs := start.get("flowid")) is not None:
+        extensions = self._extensions() | {"effectid": of, HOPS: hops_in(self.instance.started_with(HOPS))}
+        if (theirs := self.instance.started_with("flowid")) is not None:
             extensions["flowid"] = theirs
         made = self._composed(event, derived_id(self.instance.id, self.instance.run, of), extensions)
         key = None if theirs is None else theirs.encode()
@@ -174,8 +177,8 @@ class Draft:
     @property
     def caller(self) -> tuple[str, str, int] | None:
         """Effect id, topic and partition of whoever called this flow and waits for its end."""
-        start = self.instance.start
-        effect, topic, partition = start.get("effectid"), start.get("replyto"), start.get("replypartition")
+        started_with = self.instance.started_with
+        effect, topic, partition = started_with("effectid"), started_with("replyto"), started_with("replypartition")
         if effect is None or topic is None or partition is None or not partition.isdecimal():
             return None
         return effect, topic, int(partition)
@@ -199,17 +202,18 @@ class Draft:
         return events
 
     def _extensions(self) -> dict[str, Value]:
-        start = self.instance.start
+        start, started_with = str(self.instance.start_raw["id"]), self.instance.started_with
         extensions: dict[str, Value] = {
-            "correlationid": start.get("correlationid") or start.id,
-            "causationid": self.cause or start.id,
+            "correlationid": started_with("correlationid") or start,
+            "causationid": self.cause or start,
             "flowid": self.instance.id,
             "flowname": self.graph.name,
             "flowversion": str(self.graph.version),
             HOPS: self.hops,
         }
         for name in ("traceparent", "tracestate"):
-            if (value := self.trace.get(name)) is not None:
+            value = started_with(name) if self.trace is None else self.trace.get(name)
+            if value is not None:
                 extensions[name] = value
         return extensions
 
@@ -225,7 +229,7 @@ class Draft:
         return f"/flows/{self.graph.name}"
 
     def _composed(self, message: Message, id: str, extensions: Mapping[str, Value]) -> Envelope:  # noqa: A002
-        return compose(message, id=id, source=self._source, time=from_micros(self.now), extensions=extensions)
+        return compose(message, id=id, source=self._source, time=self.moment, extensions=extensions)
 
 
 M = TypeVar("M", bound=Message)

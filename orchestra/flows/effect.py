@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Literal
 
 from orchestra.events.envelope import Envelope
@@ -12,6 +13,13 @@ from orchestra.events.message import Event, StepFailed, StepRefused, spec_of
 from orchestra.flows.decision import Answers, Json
 from orchestra.flows.instance import Recorded
 from orchestra.ids import derived_id
+
+
+@lru_cache(maxsize=8192)
+def message_id(effect_id: str, attempt: int) -> str:
+    """The id of one try of an effect: of its message, and of whatever follows it up. Asked for twice in a decision."""
+    return derived_id(effect_id, attempt)
+
 
 Phase = Literal["action", "undo"]
 

@@ -88,7 +88,9 @@ class Follow:
     # ---- forward
 
     def _forward(self, draft: Draft) -> bool:
-        return self._let_go(draft) or self._begin_ready(draft) or self._undo_ready(draft) or self._complete(draft)
+        if self._graph.joins and (self._let_go(draft) or (draft.instance.lost and self._undo_ready(draft))):
+            return True
+        return self._begin_ready(draft) or self._complete(draft)
 
     def _begin_ready(self, draft: Draft) -> bool:
         """Begin what directly follows the nodes that something was done to."""

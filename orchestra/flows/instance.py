@@ -150,7 +150,6 @@ class Instance:
     id: str
     run: int
     started: int
-    start: Envelope
     start_raw: Json
     """The start event as the state holds it."""
     status: Status = Status.RUNNING
@@ -171,6 +170,16 @@ class Instance:
     announced: bool = False
     """What the flow publishes when it is over is decided."""
     ended: int | None = None
+
+    @property
+    def start(self) -> Envelope:
+        """The event that started it. Made anew at each call."""
+        return load_event(self.start_raw)
+
+    def started_with(self, extension: str) -> str | None:
+        """An extension of the event that started it."""
+        found: Mapping[str, str] | None = self.start_raw.get("extensions")  # type: ignore[assignment]  # as dumped
+        return None if found is None else found.get(extension)
 
     def progress(self, name: str) -> Progress | None:
         """None for a node that has not begun."""
@@ -212,7 +221,7 @@ class Instance:
     @classmethod
     def begun(cls, event: Envelope, *, id: str, run: int, now: int, load: Load) -> Instance:  # noqa: A002
         """A new one."""
-        return cls(id=id, run=run, started=now, start=event, start_raw=dump_event(event), nodes=Nodes({}, load))
+        return cls(id=id, run=run, started=now, start_raw=dump_event(event), nodes=Nodes({}, load))
 
     @classmethod
     def load(cls, state: Mapping[str, Any], load: Load) -> Instance:
@@ -221,7 +230,6 @@ class Instance:
             id=state["id"],
             run=state["run"],
             started=state["at"],
-            start=load_event(state["event"]),
             start_raw=state["event"],
             status=Status(state["status"]),
             generation=state["gen"],

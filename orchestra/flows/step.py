@@ -15,13 +15,21 @@ from orchestra.flows import action, compensation
 from orchestra.flows.behaviour import Address, Values, Yields
 from orchestra.flows.decision import Answers, OperatorRequest, StepView, Timer, effect_id
 from orchestra.flows.draft import Draft
-from orchestra.flows.effect import Answer, Effect, EffectStatus, Phase, answer_class, answers_older_try, read_answer
+from orchestra.flows.effect import (
+    Answer,
+    Effect,
+    EffectStatus,
+    Phase,
+    answer_class,
+    answers_older_try,
+    message_id,
+    read_answer,
+)
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import StepNode
 from orchestra.flows.instance import Instance
 from orchestra.flows.step_state import StepState
 from orchestra.flows.timer import from_micros
-from orchestra.ids import derived_id
 
 
 class StepBehaviour:
@@ -147,7 +155,7 @@ class StepBehaviour:
 
 def _last_message(node: StepNode, phase: Phase, effect: Effect, draft: Draft) -> str:
     """The id of the newest message of an effect: what a timer or an operator follows up on."""
-    return derived_id(draft.effect_id(node.name, phase, effect.iteration), effect.attempts)
+    return message_id(draft.effect_id(node.name, phase, effect.iteration), effect.attempts)
 
 
 _CAUSES = {
@@ -203,7 +211,7 @@ def _timer(step: str, phase: Phase, effect: Effect, timeout: float | None, insta
         yield Timer(name, effect.generation, due=from_micros(effect.due))
     elif timeout is not None:
         of = effect_id(instance.id, instance.run, step, phase, effect.iteration)
-        yield Timer(name, effect.generation, after=derived_id(of, effect.attempts), delay=timeout)
+        yield Timer(name, effect.generation, after=message_id(of, effect.attempts), delay=timeout)
 
 
 def _view(name: str, kind: str, effect: Effect) -> StepView:
