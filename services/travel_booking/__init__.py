@@ -1,0 +1,1 @@
+"""A trip is a flight, a hotel and a car: booked at the same time, all of them or none."""
