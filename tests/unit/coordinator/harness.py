@@ -21,7 +21,7 @@ from orchestra.flows.decision import Definition
 from orchestra.settings import Settings
 from orchestra.transport.memory import MemoryCluster, MemoryTransport
 from orchestra.transport.port import Outgoing, Partition, Record, Subscription
-from tests.unit.coordinator.tiny_flow import COMMANDS, DONE, TOPIC, TinyFlow, start_event
+from tests.unit.coordinator.tiny_flow import COMMANDS, DONE, PAYMENTS, TOPIC, TinyFlow, paid_event, start_event
 
 SETTINGS = Settings(session_timeout=6.0, heartbeat_interval=1.0, rebalance_timeout=20.0, drain_timeout=5.0, env="test")
 NAMES = Names.of("t", SETTINGS)
@@ -117,6 +117,8 @@ class World:
 
     async def process(self, *flows: Definition, name: str = "", **options: Any) -> Process:
         process = Process(self, name or f"p{len(self.processes)}", flows or [TinyFlow()], **options)
+        for spec in process.coordinator.needed_topics(SETTINGS):
+            self.cluster.create(spec)
         self.processes.append(process)
         await process.start()
         return process
@@ -146,6 +148,11 @@ class World:
         """An order: a start event on the team's topic."""
         headers, value = encode(start_event(key, **data))
         await self.send(Outgoing(TOPIC, key.encode(), value, headers))
+
+    async def pay(self, key: str, number: int = 0, **data: object) -> None:
+        """An event that tiny flows may listen to, on a topic of its own."""
+        headers, value = encode(paid_event(key, number, **data))
+        await self.send(Outgoing(PAYMENTS, key.encode(), value, headers))
 
     async def put(self, record: Record) -> None:
         """A record straight into the inbox."""

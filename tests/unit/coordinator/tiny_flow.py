@@ -23,6 +23,7 @@ from orchestra.flows.decision import (
     Input,
     JournalLine,
     Json,
+    Occurred,
     OperatorRequest,
     Outcome,
     ReadValue,
@@ -42,6 +43,9 @@ DONE = "tiny.step.done.v1"
 REJECTED = "tiny.step.rejected.v1"
 TOPIC = "tiny.orders"
 COMMANDS = "tiny.commands"
+PAID = "tiny.paid.v1"
+PAYMENTS = "tiny.payments"
+LISTENS = {PAID: PAYMENTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,10 @@ class TinyFlow:
         raise KeyError(command)
 
     def keys_of(self, event: Envelope) -> Sequence[str]:
-        return ()
+        data = _data(event)
+        if "key" not in data and "keys" not in data:
+            raise DecodeError("data", "it is for nobody")
+        return [str(key) for key in data.get("keys", [data.get("key")])]
 
     def key_of(self, event: Envelope) -> str:
         return str(_data(event)["key"])
@@ -98,7 +105,9 @@ class TinyFlow:
                 return _ignored(state, "stale timer")
             state["at"] = "c1"
             return self._go(state, now, "step.timed_out")
-        assert isinstance(given, Outcome)  # it listens to nothing
+        if isinstance(given, Occurred):
+            state["events"] = [*state.get("events", []), given.event.id]
+            return Decision(state, Status.RUNNING, journal=[JournalLine("event.taken", note=given.event.id)])
         return self._answer(state, given, now)
 
     def waits_for(self, state: Json) -> Sequence[str]:
@@ -200,6 +209,20 @@ def _ignored(state: dict[str, Any], note: str) -> Decision:
 def start_event(of: str, **more: object) -> Envelope:
     data = json.dumps({"key": of, **more}).encode()
     return Envelope(f"start-{of}", "/test", STARTED, datacontenttype=JSON, data=data)
+
+
+def paid_event(of: str, number: int = 0, **more: object) -> Envelope:
+    """An event that a tiny flow may listen to."""
+    data = json.dumps({"key": of, **more}).encode()
+    return Envelope(f"paid-{of}-{number}", "/test", PAID, datacontenttype=JSON, data=data)
+
+
+def paid_record(of: str, offset: int, number: int = 0) -> Record:
+    """What the router writes for it."""
+    headers, value = encode(paid_event(of, number))
+    instance = instance_id("tiny", of)
+    headers += [("orchestra-input", b"event"), ("orchestra-instance", instance.encode())]
+    return Record("t.inbox", 0, offset, 0, instance.encode(), value, headers, append_time=True)
 
 
 def start_record(
