@@ -1,7 +1,8 @@
 """How is an error shown to an operator, and with which code does the process end?
 
 0 done; 1 it did not work; 2 the command line or a definition is wrong; 3 a setting is; 4 no broker answers; 5 topics
-are not as they must be. The text on stderr says what happened and what to do about it.
+are not as they must be; 6 ``check`` did not get through, and found nothing so far. The text on stderr says what
+happened and what to do about it.
 """
 
 from __future__ import annotations

@@ -16,7 +16,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from orchestra.cli import dead_letters, doctor, graph, instances, kafka, ledger, operate, outbox, run, schema, topics
+from orchestra.cli import (
+    check,
+    dead_letters,
+    doctor,
+    graph,
+    instances,
+    kafka,
+    ledger,
+    operate,
+    outbox,
+    run,
+    schema,
+    topics,
+)
 from orchestra.cli.failure import exit_code, explain
 from orchestra.errors import OrchestraError
 
@@ -49,7 +62,8 @@ app = typer.Typer(
     epilog=(
         "Settings are environment variables: ORCHESTRA_BOOTSTRAP_SERVERS (default localhost:9092), ORCHESTRA_ENV, "
         "ORCHESTRA_NAMESPACE and more, see orchestra/settings.py. Exit codes: 0 done, 1 it did not work, 2 the command "
-        "line or a definition is wrong, 3 a setting is, 4 no broker answers, 5 topics are not as needed."
+        "line or a definition is wrong, 3 a setting is, 4 no broker answers, 5 topics are not as needed, "
+        "6 not everything was checked."
     ),
     rich_markup_mode=None,  # rich's help costs three times the time
     pretty_exceptions_enable=False,
@@ -79,6 +93,7 @@ def main(
 app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
 app.command("graph")(graph.graph)
+app.command("check")(check.check)
 app.add_typer(instances.app, name="instances")
 for act in (operate.retry, operate.restart, operate.cancel, operate.skip, operate.resolve):
     instances.app.command()(act)

@@ -74,7 +74,7 @@ class Search:
         self._begin()
         index = 0
         while explored.found is None and index < len(self._points):
-            if len(self._points) > self._limit or (index % 64 == 0 and self._out_of_time()):
+            if self.explored.states > self._limit or (index % 64 == 0 and self._out_of_time()):
                 return explored
             self._expand(index)
             self._points[index] = None
