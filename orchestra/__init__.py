@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestra.events.topic import Json, Topic
     from orchestra.flows.approval import Approval
     from orchestra.flows.declare import any_of, approval, call, delay, optional, settled, wait_for
+    from orchestra.flows.declare_loop import for_each, repeat
     from orchestra.flows.failure import Failure
     from orchestra.flows.machine import StateMachine, on_started, state
     from orchestra.flows.machine_state import Data, State
@@ -111,12 +112,14 @@ __all__ = [
     "create_ledger_tables",
     "create_outbox_tables",
     "delay",
+    "for_each",
     "on_compensated",
     "on_completed",
     "on_started",
     "optional",
     "pivot",
     "prune_ledger",
+    "repeat",
     "settled",
     "sqlite_engine",
     "starts_on",
@@ -168,6 +171,7 @@ _HOMES = {
         "Undo",
     ),
     "orchestra.flows.approval": ("Approval",),
+    "orchestra.flows.declare_loop": ("for_each", "repeat"),
     "orchestra.flows.declare": (
         "any_of",
         "approval",

@@ -21,7 +21,7 @@ def send(node: StepNode, state: StepState, values: Values, draft: Draft) -> None
     effect = state.action
     if effect.last is not None:
         # Proven not done, and recorded so by the service, which would only repeat it under this effect id.
-        effect.iteration += 1
+        effect.iteration += effect.stride
     if effect.started is None:
         effect.started = draft.now
     made = node.make(draft.flow(effect.started), *values())

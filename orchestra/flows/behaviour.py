@@ -15,7 +15,7 @@ from orchestra.flows.draft import Draft
 from orchestra.flows.effect import Phase
 from orchestra.flows.failure import Failure
 from orchestra.flows.graph import GraphNode
-from orchestra.flows.instance import Instance, NodeState
+from orchestra.flows.instance import Instance, NodeState, Stored
 
 N_contra = TypeVar("N_contra", bound=GraphNode, contravariant=True)
 S = TypeVar("S", bound=NodeState)
@@ -91,6 +91,11 @@ class Yields(Protocol):
     """Gives what a node has yielded, or why it failed."""
 
     def __call__(self, name: str, /) -> object: ...
+
+    @property
+    def stored(self) -> Stored:
+        """What the instance keeps beside its record."""
+        ...
 
 
 class Quiet:

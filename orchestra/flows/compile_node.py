@@ -7,8 +7,10 @@ from typing import Any
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Event, Message, spec_of
+from orchestra.flows.compile_loop import compile_for_each, compile_repeat
 from orchestra.flows.compile_step import compile_call, compile_step
 from orchestra.flows.graph import AnyOfNode, ApprovalNode, DelayNode, GraphNode, SettledNode, WaitNode
+from orchestra.flows.loop_node import ForEach, Repeat
 from orchestra.flows.method import check_method
 from orchestra.flows.node import AnyOf, Approve, Call, Delay, Node, OptionalStep, Settled, Step, WaitFor
 from orchestra.flows.place import Place
@@ -104,6 +106,8 @@ COMPILERS: Mapping[type[Node[Any]], Callable[[Place, Any], GraphNode]] = {
     Step: compile_step,
     OptionalStep: compile_step,
     Call: compile_call,
+    ForEach: compile_for_each,
+    Repeat: compile_repeat,
     AnyOf: _any_of,
     Settled: _settled,
     Delay: _delay,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from orchestra.errors import DefinitionError
@@ -14,14 +14,20 @@ from orchestra.flows.node import DEFAULT_TIMEOUT, DEFAULT_UNDO_RETRY, AnyStep, C
 from orchestra.flows.place import Place
 
 
-def compile_step(place: Place, node: AnyStep[Any]) -> StepNode:
-    """Raises DefinitionError."""
+def compile_step(
+    place: Place, node: AnyStep[Any], *, first: Sequence[str] = (), undo_first: Sequence[str] = ()
+) -> StepNode:
+    """``first``: what the method gets before what the nodes yield; ``undo_first``: what its undo gets before the reply.
+
+    Raises:
+        DefinitionError: names class, member and remedy.
+    """
     options = node.options
     command = returned(str(place), node.make, Command)
     if len(command) != 1:
         raise DefinitionError(f"{place}: a step returns one kind of command, not several; make a step of each")
     needs = place.names(node.needs)
-    check_method(str(place), node.make, needs)
+    check_method(str(place), node.make, (*first, *needs))
     if options.when is not None:
         check_method(f"{place}, when={_named(options.when)}", options.when, needs)
     return StepNode(
@@ -33,20 +39,20 @@ def compile_step(place: Place, node: AnyStep[Any]) -> StepNode:
         answers=answers_of(command[0]),
         timeout=place.limit("timeout", options.timeout),
         retry=place.retry(options.retry),
-        undo=_undo(place, node, command[0]),
+        undo=_undo(place, node, command[0], undo_first),
         when=options.when,
     )
 
 
-def compile_call(place: Place, node: Call[Any]) -> CallNode:
-    """Raises DefinitionError."""
+def compile_call(place: Place, node: Call[Any], *, first: Sequence[str] = ()) -> CallNode:
+    """Likewise."""
     called = _graph_of(place, node.flow)
     event = returned(str(place), node.make, Event)
     if len(event) != 1 or spec_of(event[0]).type not in called.starts:
         starts = " or ".join(one.__name__ for one in called.starts.values())
         raise DefinitionError(f"{place}: it returns the event that starts {called.label}, which is {starts}")
     needs = place.names(node.needs)
-    check_method(str(place), node.make, needs)
+    check_method(str(place), node.make, (*first, *needs))
     says = called.completed.events if called.completed is not None else ()
     if node.yields is not Done and node.yields not in says:
         known = ", ".join(one.__name__ for one in says) or "nothing, so leave yields= out"
@@ -103,7 +109,7 @@ def _kind(place: Place, step: AnyStep[Any]) -> Kind:
     return Kind(declared)
 
 
-def _undo(place: Place, step: AnyStep[Any], command: type[Command[Any, Any]]) -> UndoPart | None:
+def _undo(place: Place, step: AnyStep[Any], command: type[Command[Any, Any]], first: Sequence[str]) -> UndoPart | None:
     if not step.undos:
         return None
     if len(step.undos) > 1:
@@ -115,19 +121,21 @@ def _undo(place: Place, step: AnyStep[Any], command: type[Command[Any, Any]]) ->
             raise DefinitionError(f"{place}: undo={step.options.undo!r}: write undo=Undo, or a method under .undo")
         undoing, label = Undo[command], f"undo of {step.label}"  # type: ignore[valid-type]
     else:
-        undoing, label = _undo_command(place, options.make, command), options.make.__name__
+        undoing, label = _undo_command(place, options.make, command, first), options.make.__name__
     timeout = _undo_timeout(place, step, options)
     return UndoPart(
         make=options.make, label=label, answers=answers_of(undoing), timeout=timeout, retry=place.retry(options.retry)
     )
 
 
-def _undo_command(place: Place, make: Callable[..., Any], command: type[Command[Any, Any]]) -> type[Command[Any, Any]]:
+def _undo_command(
+    place: Place, make: Callable[..., Any], command: type[Command[Any, Any]], first: Sequence[str]
+) -> type[Command[Any, Any]]:
     where = f"{place}.undo ({make.__name__})"
     found = returned(where, make, Command)
     if len(found) != 1:
         raise DefinitionError(f"{where}: an undo returns one kind of command")
-    check_method(where, make, ("the reply or None",))
+    check_method(where, make, (*first, "the reply or None"))
     if found[0] is command:
         raise DefinitionError(f"{where}: {command.__name__} is the action itself; return the command that undoes it")
     action, undoing = spec_of(command), spec_of(found[0])

@@ -34,21 +34,25 @@ from orchestra.flows.delay import DelayBehaviour
 from orchestra.flows.draft import Draft, hops_after
 from orchestra.flows.failure import Cause
 from orchestra.flows.follow import Follow
+from orchestra.flows.for_each import ForEachBehaviour
 from orchestra.flows.graph import (
     AnyOfNode,
     ApprovalNode,
     CallNode,
     DelayNode,
+    ForEachNode,
     Graph,
     GraphNode,
+    RepeatNode,
     SettledNode,
     StepNode,
     WaitNode,
 )
-from orchestra.flows.instance import FailureState, Instance, NodeState, load_start
+from orchestra.flows.instance import FailureState, Instance, NodeState, Stored, load_start
 from orchestra.flows.joining import AnyOfBehaviour, SettledBehaviour
 from orchestra.flows.migrate import can_follow, check_migrates
 from orchestra.flows.progress import Progress, Undoing
+from orchestra.flows.repeat import RepeatBehaviour
 from orchestra.flows.step import StepBehaviour
 from orchestra.flows.timer import from_micros, to_micros
 from orchestra.flows.wait import WaitBehaviour, occurred
@@ -57,6 +61,8 @@ from orchestra.flows.waiting import MICROS
 BEHAVIOURS: Mapping[type[GraphNode], Behaviour[Any, Any]] = {
     StepNode: StepBehaviour(),
     CallNode: StepBehaviour(),
+    ForEachNode: ForEachBehaviour(),
+    RepeatNode: RepeatBehaviour(),
     AnyOfNode: AnyOfBehaviour(),
     SettledNode: SettledBehaviour(),
     DelayNode: DelayBehaviour(),
@@ -143,13 +149,13 @@ class CompiledFlow:
     def start(self, event: Envelope, *, instance_id: str, run: int, now: datetime) -> Decision:
         self._start_value(event)
         instance = Instance.begun(event, id=instance_id, run=run, now=to_micros(now), load=self._load_node)
-        draft = Draft(self.graph, instance, now)
+        draft = self._draft(instance, now)
         draft.rescan = True
         draft.note("flow.started", note=event.type)
         return self._decided(draft, {})
 
     def advance(self, state: Json, given: Input, *, now: datetime, values: ReadValue = no_values) -> Decision:
-        draft = Draft(self.graph, self._load(state), now)
+        draft = self._draft(self._load(state, values), now)
         draft.hops = hops_after(given, draft.hops)
         match given:
             case Outcome():
@@ -165,15 +171,22 @@ class CompiledFlow:
     def take_over(self, version: int, state: Json, *, now: datetime, values: ReadValue = no_values) -> Decision | None:
         if version not in {old.version for old in self.migrates}:
             return None
-        draft = Draft(self.graph, self._load(state), now)
+        draft = self._draft(self._load(state, values), now)
         if not can_follow(draft.instance):
             return None
         draft.rescan = True
         draft.note("flow.migrated", note=f"from version {version} to version {self.version}")
         return self._decided(draft, state)
 
-    def _load(self, state: Json) -> Instance:
-        return Instance.load(state, self._load_node)
+    def _draft(self, instance: Instance, now: datetime) -> Draft:
+        draft = Draft(self.graph, instance, now)
+        draft.values = lambda needs: self._follow.values(needs, instance)
+        return draft
+
+    def _load(self, state: Json, values: ReadValue = no_values) -> Instance:
+        instance = Instance.load(state, self._load_node)
+        instance.stored = Stored(values)
+        return instance
 
     def _load_node(self, name: str, raw: Mapping[str, Any]) -> NodeState:
         state: NodeState = self._parts[name][1].load(raw)
@@ -192,6 +205,7 @@ class CompiledFlow:
             alerts=draft.alerts,
             changed=draft.changed,
             keep_state=instance.status.is_final and draft.caller is not None,
+            values=instance.stored.changed if draft.changed else {},
         )
 
     def _timers(self, instance: Instance) -> Iterator[Timer]:
@@ -338,6 +352,7 @@ class CompiledFlow:
         return isinstance(self._parts[name][0], ApprovalNode) and instance.progress(name) is Progress.ACTIVE
 
     def _operate_step(self, step: str, request: OperatorRequest, draft: Draft) -> str | None:
+        step = step.partition("/")[0]  # behind it, one of the items that it goes over
         state = draft.instance.nodes.get(step)
         if state is None:
             return f"{step!r} has not begun" if step in self._parts else f"the flow has no step {step!r}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -70,6 +70,10 @@ class Draft:
         """Nodes that something was done to: what may follow, follows them."""
         self.rescan = False
         """Any node may follow."""
+        self.values: Callable[[Sequence[str]], Callable[[], list[object]]] = _no_needs
+        """What the named nodes have yielded, when somebody asks."""
+        self.bears: Callable[[Cause, str, str | None], None] | None = None
+        """Who takes a failure upon itself, while something is done for a part of a node."""
 
     # ---- what it says
 
@@ -95,6 +99,9 @@ class Draft:
     def fail(self, step: str | None, cause: Cause, reason: str, dead_letter_id: str | None = None) -> None:
         """A node failed, or somebody cancelled. A join may take it upon itself; else the first failure is the flow's,
         and a flow that is no saga halts."""
+        if self.bears is not None:
+            self.bears(cause, reason, dead_letter_id)
+            return
         if self.instance.failure is not None:
             return
         if step is not None and step in self.graph.guards:
@@ -230,6 +237,10 @@ class Draft:
 
     def _composed(self, message: Message, id: str, extensions: Mapping[str, Value]) -> Envelope:  # noqa: A002
         return compose(message, id=id, source=self._source, time=self.moment, extensions=extensions)
+
+
+def _no_needs(names: Sequence[str]) -> Callable[[], list[object]]:
+    return list
 
 
 M = TypeVar("M", bound=Message)

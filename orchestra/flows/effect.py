@@ -60,6 +60,8 @@ class Effect:
     before: int = 0
     """Tries that belong to earlier budgets."""
     iteration: int = 0
+    stride: int = 1
+    """By how much the iteration grows when the effect is begun anew; not stored."""
     generation: int = 0
     """Of the pending timer; 0 for none."""
     due: int | None = None

@@ -22,6 +22,25 @@ from orchestra.flows.progress import Progress, Undoing
 Parts = Mapping[str, tuple[GraphNode, Behaviour[Any, Any]]]
 """The nodes of a graph, each with how it goes."""
 
+
+class _Yields:
+    """What the nodes of an instance have yielded."""
+
+    __slots__ = ("_instance", "_parts", "stored")
+
+    def __init__(self, parts: Parts, instance: Instance) -> None:
+        self._parts = parts
+        self._instance = instance
+        self.stored = instance.stored
+
+    def __call__(self, name: str, /) -> object:
+        node, behaviour = self._parts[name]
+        state = self._instance.nodes[name]
+        if state.progress is Progress.DONE:
+            return behaviour.value(node, state, self)
+        return behaviour.failure(node, state, self)
+
+
 _OVER = (Undoing.NONE, Undoing.FINISHED)
 
 
@@ -70,20 +89,10 @@ class Follow:
         """What these nodes have yielded, when somebody asks."""
 
         def values() -> list[object]:
-            return [self._yields(name, instance) for name in needs]
+            yields = _Yields(self._parts, instance)
+            return [yields(name) for name in needs]
 
         return values
-
-    def _yields(self, name: str, instance: Instance) -> object:
-        node, behaviour = self._parts[name]
-        state = instance.nodes[name]
-
-        def yields(other: str) -> object:
-            return self._yields(other, instance)
-
-        if state.progress is Progress.DONE:
-            return behaviour.value(node, state, yields)
-        return behaviour.failure(node, state, yields)
 
     # ---- forward
 
@@ -242,6 +251,6 @@ class Follow:
         assert failure is not None  # nothing is compensated without a reason
         step, rejection = failure.step, None
         if step is not None and failure.cause is Cause.REJECTED and instance.progress(step) is Progress.FAILED:
-            known = self._yields(step, instance)
+            known = _Yields(self._parts, instance)(step)
             rejection = known.rejection if isinstance(known, Failure) else None
         return Failure(step, failure.cause, failure.reason, rejection, failure.dead_letter_id)

@@ -137,6 +137,50 @@ class CallNode(StepNode):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoopNode(StepNode):
+    """A step that is done many times, each time as an effect of its own; at most ``limit`` are under way."""
+
+    item: StepNode
+    """How one of them goes."""
+    limit: int = 1
+
+    @property
+    def calls(self) -> str | None:
+        return self.item.calls
+
+    def topics(self) -> Iterable[str]:
+        return self.item.topics()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForEachNode(LoopNode):
+    """Once for each of many items; it yields the replies, in order. ``make`` and its undo's get the item first."""
+
+    over: Callable[..., Sequence[Any]]
+    """Lists the items: it gets what the step needs."""
+
+    def describe(self) -> dict[str, object]:
+        return {**super(ForEachNode, self).describe(), "form": "for_each", "calls": self.calls}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RepeatNode(LoopNode):
+    """Again and again until a reply will do; it yields that one. ``make`` gets the previous reply first, or None."""
+
+    until: Callable[..., bool]
+    at_most: int
+    every: float
+    """Seconds between a reply and the next turn."""
+
+    @property
+    def may_fail(self) -> bool:
+        return True  # its bound may be spent, whatever its kind
+
+    def describe(self) -> dict[str, object]:
+        return {**super(RepeatNode, self).describe(), "form": "repeat"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JoinNode(GraphNode):
     """Takes the failures of the branches before it upon itself. Each of ``needs`` is the end of a branch."""
 

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from orchestra.errors import DecodeError
 from orchestra.events.attributes import canonical
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Message, decode_data
-from orchestra.flows.decision import Json, Status
+from orchestra.flows.decision import Json, ReadValue, Status, no_values
 from orchestra.flows.failure import Cause
 from orchestra.flows.progress import Progress, Undoing, progress_in, undoing_in
 
 M = TypeVar("M", bound=Message)
+S = TypeVar("S", bound="NodeState")
 
 FORMAT = 1
 """Of the state. A reader of a newer orchestra must still take it."""
@@ -91,15 +92,48 @@ class FailureState:
         return cls(raw["n"], Cause(raw["c"]), raw["r"], raw.get("d"))
 
 
-class Nodes:
+class Stored:
+    """Values beside the record: what an instance has stored, and what this decision changes in it."""
+
+    __slots__ = ("_read", "changed")
+
+    def __init__(self, read: ReadValue = no_values) -> None:
+        self._read = read
+        self.changed: dict[str, bytes | None] = {}
+
+    def get(self, name: str) -> bytes | None:
+        """None for what is not there, or not any more."""
+        if name in self.changed:
+            return self.changed[name]
+        try:
+            return self._read(name)
+        except KeyError:
+            return None
+
+    def __getitem__(self, name: str) -> bytes:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def put(self, name: str, value: bytes) -> None:
+        """Store it from now on. A name is used once in a run: the value never changes."""
+        self.changed[name] = value
+
+    def drop(self, name: str) -> None:
+        """Nothing refers to it any more."""
+        self.changed[name] = None
+
+
+class Nodes(Generic[S]):
     """The nodes that have begun, in the order in which they did. One is decoded when somebody asks for it: what a
     decision costs grows with what it touches."""
 
     __slots__ = ("_live", "_load", "_raw")
 
-    def __init__(self, raw: Mapping[str, Json], load: Callable[[str, Mapping[str, Any]], NodeState]) -> None:
+    def __init__(self, raw: Mapping[str, Json], load: Callable[[str, Mapping[str, Any]], S]) -> None:
         self._raw: dict[str, Json] = dict(raw)
-        self._live: dict[str, NodeState] = {}
+        self._live: dict[str, S] = {}
         self._load = load
 
     def __contains__(self, name: object) -> bool:
@@ -108,17 +142,24 @@ class Nodes:
     def __iter__(self) -> Iterator[str]:
         return iter(tuple(self._raw))
 
-    def __getitem__(self, name: str) -> NodeState:
+    def __getitem__(self, name: str) -> S:
         live = self._live.get(name)
         if live is None:
             live = self._live[name] = self._load(name, self._raw[name])
         return live
 
-    def __setitem__(self, name: str, state: NodeState) -> None:
+    def __len__(self) -> int:
+        return len(self._raw)
+
+    def __delitem__(self, name: str) -> None:
+        del self._raw[name]
+        self._live.pop(name, None)
+
+    def __setitem__(self, name: str, state: S) -> None:
         self._raw.setdefault(name, {})
         self._live[name] = state
 
-    def get(self, name: str) -> NodeState | None:
+    def get(self, name: str) -> S | None:
         return self[name] if name in self._raw else None
 
     def progress(self, name: str) -> Progress | None:
@@ -155,7 +196,10 @@ class Instance:
     status: Status = Status.RUNNING
     generation: int = 0
     """Of the newest timer."""
-    nodes: Nodes = field(default_factory=lambda: Nodes({}, _unborn))
+    nodes: Nodes[NodeState] = field(default_factory=lambda: Nodes({}, _unborn))
+    stored: Stored = field(default_factory=Stored)
+    failing: set[str] = field(default_factory=set[str])
+    """Nodes of which a part has failed, while other parts are awaited. Of this decision only: the nodes know it."""
     failure: FailureState | None = None
     frozen: bool = False
     """The compensation plan is made: it holds the nodes whose undoing is not NONE."""
@@ -194,7 +238,7 @@ class Instance:
 
     def lets_go(self, name: str) -> bool:
         """Whether nothing more is to be tried for this node: the flow fails, or the node's branch did."""
-        return self.is_draining() or name in self.lost
+        return self.is_draining() or name in self.lost or name in self.failing
 
     def next_generation(self) -> int:
         self.generation += 1

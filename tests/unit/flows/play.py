@@ -46,6 +46,7 @@ class Play:
         self.sent: list[Emission] = []
         self.journal: list[JournalLine] = []
         self.alerts: list[Alert] = []
+        self.values: dict[str, bytes] = {}
         self._ids = count(1)
         told = {"traceparent": "00-1-2-01", **extensions}
         self.event = compose(start, id="e-1", source="/tests", time=now, extensions=told)
@@ -56,7 +57,7 @@ class Play:
     def give(self, given: Input) -> Decision:
         """One input; the state goes through JSON on the way, as it does in the log."""
         before = json.dumps(self.last.state)
-        decision = self.definition.advance(json.loads(before), given, now=self.now)
+        decision = self.definition.advance(json.loads(before), given, now=self.now, values=self.values.__getitem__)
         assert json.dumps(self.last.state) == before, "advance changed the state that it was given"
         return self._take(decision)
 
@@ -64,6 +65,12 @@ class Play:
         if not decision.changed:
             assert not decision.messages
         self.last = decision
+        for name, value in decision.values.items():
+            if value is None:
+                self.values.pop(name, None)
+            else:
+                assert name not in self.values, f"the value {name} is used twice"
+                self.values[name] = value
         self.sent += decision.messages
         self.journal += decision.journal
         self.alerts += decision.alerts
