@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal, TypeVar
 
 from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
-from orchestra.events.envelope import Envelope, compose
+from orchestra.events.envelope import Envelope
 from orchestra.events.hops import HOPS, hops_in, hops_of
-from orchestra.events.message import Command, Event, Message, decode_data, record_key, spec_of
+from orchestra.events.message import Command, Event, Message, decode_data, encode_data, record_key, spec_of
 from orchestra.flows.decision import (
     OPERATOR_REQUEST,
     Alert,
@@ -68,6 +69,8 @@ class Draft:
         self.changed = False
         self.touched: list[str] = []
         """Nodes that something was done to: what may follow, follows them."""
+        self.is_busy = False
+        """A node has begun in this decision that is not over at once."""
         self.rescan = False
         """Any node may follow."""
         self.values: Callable[[Sequence[str]], Callable[[], list[object]]] = _no_needs
@@ -139,7 +142,7 @@ class Draft:
         """Send a command as try ``effect.attempts`` of an effect."""
         of, extensions = self._effect(step, phase, effect)
         if expires_in is not None:
-            extensions["expirytime"] = self.moment + timedelta(seconds=expires_in)
+            extensions["expirytime"] = format_time(self.moment + timedelta(seconds=expires_in))
         self._emit("command", message, message_id(of, effect.attempts), extensions)
 
     def call(self, step: str, effect: Effect, flow: str, start: Message) -> str:
@@ -160,7 +163,7 @@ class Draft:
             id=derived_id(of, effect.attempts, action),
             source=self._source,
             type=OPERATOR_REQUEST,
-            time_text=format_time(self.moment),
+            time_text=self._moment_text,
             datacontenttype=JSON,
             extensions=extensions,
             data=json.dumps(request).encode(),
@@ -236,7 +239,13 @@ class Draft:
         return f"/flows/{self.graph.name}"
 
     def _composed(self, message: Message, id: str, extensions: Mapping[str, Value]) -> Envelope:  # noqa: A002
-        return compose(message, id=id, source=self._source, time=self.moment, extensions=extensions)
+        # As compose() does it; the extensions are known to be good here, and the time is written once for a decision.
+        kind, data = spec_of(type(message)).type, encode_data(message)
+        return Envelope(id, self._source, kind, None, self._moment_text, JSON, None, extensions, data)
+
+    @cached_property
+    def _moment_text(self) -> str:
+        return format_time(self.moment)
 
 
 def _no_needs(names: Sequence[str]) -> Callable[[], list[object]]:

@@ -50,6 +50,7 @@ class Follow:
     def __init__(self, graph: Graph, parts: Parts) -> None:
         self._graph = graph
         self._parts = parts
+        self._before = {name: node.before for name, node in graph.nodes.items()}
 
     def on(self, draft: Draft) -> None:
         while self._once(draft):
@@ -102,18 +103,20 @@ class Follow:
         return self._begin_ready(draft) or self._complete(draft)
 
     def _begin_ready(self, draft: Draft) -> bool:
-        """Begin what directly follows the nodes that something was done to."""
-        instance, begun = draft.instance, False
+        """Begin what directly follows the nodes that something was done to. False when nothing can follow from that."""
+        instance = draft.instance
         for name in self._candidates(draft):
             node, behaviour = self._parts[name]
             if name in instance.nodes or name in instance.lost or not self._is_ready(node, instance):
                 continue
-            instance.nodes[name] = behaviour.begin(node, self.values(node.needs, instance), draft)
+            state = instance.nodes[name] = behaviour.begin(node, self.values(node.needs, instance), draft)
+            if state.progress is Progress.ACTIVE:
+                draft.is_busy = True
+                continue
             draft.touched.append(name)
-            begun = True
-            if instance.status is not Status.RUNNING or instance.failure is not None:
+            if instance.failure is not None:
                 break  # it failed as it began
-        return begun
+        return bool(draft.touched)
 
     def _candidates(self, draft: Draft) -> Iterable[str]:
         touched, draft.touched = draft.touched, []
@@ -121,15 +124,22 @@ class Follow:
             draft.rescan = False
             return self._parts
         followers, guards = self._graph.followers, self._graph.guards
+        if len(touched) == 1 and not guards:
+            return followers[touched[0]]
         found = dict.fromkeys(name for one in touched for name in followers[one])
         return found | dict.fromkeys(guards[one] for one in touched if one in guards)
 
     def _is_ready(self, node: GraphNode, instance: Instance) -> bool:
         if isinstance(node, JoinNode):
             return is_ready(self._graph, instance, node)
-        return all(instance.progress(one) is Progress.DONE for one in node.before)
+        for one in self._before[node.name]:
+            if instance.progress(one) is not Progress.DONE:
+                return False
+        return True
 
     def _complete(self, draft: Draft) -> bool:
+        if draft.is_busy:
+            return False
         instance, end = draft.instance, self._graph.completed
         undoing: set[Undoing] = set()
         for name in self._parts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,7 +67,7 @@ def test_an_instance_goes_on_where_it_stands() -> None:
 
     assert decision is not None
     assert play.whats() == ["flow.migrated"]
-    assert list(decision.timers) == [replace(timer, delay=60.0)]  # as the new version has it
+    assert list(decision.timers) == [timer._replace(delay=60.0)]  # as the new version has it
     assert not decision.messages
     play.answer("charge", CHARGED)
     play.answer("assign", ASSIGNED)
