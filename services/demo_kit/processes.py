@@ -49,6 +49,8 @@ class Member:
                     env=self.environment,
                     start_new_session=True,  # Ctrl-C reaches the demo first, which then ends its members
                 )
+            if not self.wanted.is_set():  # told to stop while it was being started
+                await self.end()
             await self.process.wait()
             await asyncio.sleep(RESTART_AFTER)
 

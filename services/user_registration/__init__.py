@@ -1,0 +1,1 @@
+"""Somebody registers, and three services react, each for itself: choreography, without a flow."""
