@@ -53,6 +53,11 @@ def items_of(node: ForEachNode, digest: str | None, at: int, draft: Draft) -> tu
     return items, fresh
 
 
+def forget_items() -> None:
+    """As in a process that has just started."""
+    _known.clear()
+
+
 def _digest(items: Sequence[Any]) -> str:
     content = to_json(items, fallback=repr, inf_nan_mode="constants")
     return hashlib.sha256(content).hexdigest()[:16]

@@ -133,7 +133,7 @@ class Work:
         """Something about an item that was over."""
         state = self.state
         state.changed[str(index)] = item
-        if item.action.status is EffectStatus.DONE and index in state.failed:
+        if index in state.failed and self.draft.instance.status is Status.HALTED and item.progress is Progress.DONE:
             state.failed.remove(index)
             self.forgive()
         if item.undo is None:
