@@ -229,8 +229,21 @@ def compose(
             name: value if type(value) is str and name not in TYPED else plain(name, value)
             for name, value in extensions.items()
         }
-    envelope = Envelope(
-        id, source, spec_of(type(message)).type, subject, format_time(time), JSON, None, kept, encode_data(message)
-    )
-    envelope._value, envelope._time = message, time
+    envelope = enclose(message, id, source, format_time(time), kept, subject)
+    envelope._time = time
+    return envelope
+
+
+def enclose(
+    message: Message,
+    id: str,  # noqa: A002
+    source: str,
+    time_text: str,
+    extensions: Mapping[str, Value],
+    subject: str | None = None,
+) -> Envelope:
+    """As :func:`compose`, for extensions and a time that are known to be good as they are: it looks at neither."""
+    data = encode_data(message)
+    envelope = Envelope(id, source, spec_of(type(message)).type, subject, time_text, JSON, None, extensions, data)
+    envelope._value = message
     return envelope

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeVar
 
 from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
-from orchestra.events.envelope import Envelope
+from orchestra.events.envelope import Envelope, enclose
 from orchestra.events.hops import HOPS, hops_in, hops_of
-from orchestra.events.message import Command, Event, Message, decode_data, encode_data, record_key, spec_of
+from orchestra.events.message import Command, Event, Message, decode_data, record_key, spec_of
 from orchestra.flows.decision import (
     OPERATOR_REQUEST,
     Alert,
@@ -239,9 +239,7 @@ class Draft:
         return f"/flows/{self.graph.name}"
 
     def _composed(self, message: Message, id: str, extensions: Mapping[str, Value]) -> Envelope:  # noqa: A002
-        # As compose() does it; the extensions are known to be good here, and the time is written once for a decision.
-        kind, data = spec_of(type(message)).type, encode_data(message)
-        return Envelope(id, self._source, kind, None, self._moment_text, JSON, None, extensions, data)
+        return enclose(message, id, self._source, self._moment_text, extensions)
 
     @cached_property
     def _moment_text(self) -> str:

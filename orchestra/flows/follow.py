@@ -132,10 +132,7 @@ class Follow:
     def _is_ready(self, node: GraphNode, instance: Instance) -> bool:
         if isinstance(node, JoinNode):
             return is_ready(self._graph, instance, node)
-        for one in self._before[node.name]:
-            if instance.progress(one) is not Progress.DONE:
-                return False
-        return True
+        return all(instance.progress(one) is Progress.DONE for one in self._before[node.name])
 
     def _complete(self, draft: Draft) -> bool:
         if draft.is_busy:

@@ -185,14 +185,30 @@ def _unborn(name: str, raw: Mapping[str, Any]) -> NodeState:
 
 
 @dataclass(slots=True)
-class Instance:
-    """One run of a flow."""
+class Started:
+    """What every run has, of whatever definition. Times are microseconds since 1970."""
 
     id: str
     run: int
     started: int
     start_raw: Json
     """The start event as the state holds it."""
+
+    @property
+    def start(self) -> Envelope:
+        """The event that started it. Made anew at each call."""
+        return load_event(self.start_raw)
+
+    def started_with(self, extension: str) -> str | None:
+        """An extension of the event that started it."""
+        found: Mapping[str, str] | None = self.start_raw.get("extensions")  # type: ignore[assignment]  # as dumped
+        return None if found is None else found.get(extension)
+
+
+@dataclass(slots=True)
+class Instance(Started):
+    """One run of a flow."""
+
     status: Status = Status.RUNNING
     generation: int = 0
     """Of the newest timer."""
@@ -214,16 +230,6 @@ class Instance:
     announced: bool = False
     """What the flow publishes when it is over is decided."""
     ended: int | None = None
-
-    @property
-    def start(self) -> Envelope:
-        """The event that started it. Made anew at each call."""
-        return load_event(self.start_raw)
-
-    def started_with(self, extension: str) -> str | None:
-        """An extension of the event that started it."""
-        found: Mapping[str, str] | None = self.start_raw.get("extensions")  # type: ignore[assignment]  # as dumped
-        return None if found is None else found.get(extension)
 
     def progress(self, name: str) -> Progress | None:
         """None for a node that has not begun."""

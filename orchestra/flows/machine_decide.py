@@ -28,7 +28,7 @@ from orchestra.flows.decision import (
 )
 from orchestra.flows.effect import Effect, EffectStatus
 from orchestra.flows.failure import Cause
-from orchestra.flows.instance import load_event
+from orchestra.flows.instance import dump_event, load_event
 from orchestra.flows.machine_chart import Ask, Chart, Send
 from orchestra.flows.machine_doing import send_again, undo_of
 from orchestra.flows.machine_instance import MachineInstance, load_machine
@@ -117,7 +117,7 @@ class CompiledMachine:
 
     def start(self, event: Envelope, *, instance_id: str, run: int, now: datetime) -> Decision:
         self._start_value(event)
-        machine = MachineInstance(id=instance_id, run=run, started=to_micros(now), start=event, data="")
+        machine = MachineInstance(id=instance_id, run=run, started=to_micros(now), start_raw=dump_event(event), data="")
         turn = Turn(self.chart, machine, now)
         turn.note("flow.started", note=event.type)
         machine.has_seen(event)

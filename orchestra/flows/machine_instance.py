@@ -13,7 +13,7 @@ from typing import Any
 
 from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import Json, Status
-from orchestra.flows.instance import dump_event, load_event
+from orchestra.flows.instance import Started
 
 FORMAT = 1
 """Of the state. A reader of a newer orchestra must still take it."""
@@ -26,13 +26,9 @@ _MARK = 8
 
 
 @dataclass(slots=True)
-class MachineInstance:
+class MachineInstance(Started):
     """One run of a machine."""
 
-    id: str
-    run: int
-    started: int
-    start: Envelope
     data: str
     """The typed data, as JSON text."""
     status: Status = Status.RUNNING
@@ -83,7 +79,7 @@ class MachineInstance:
             "at": self.started,
             "status": self.status.value,
             "gen": self.generation,
-            "event": dump_event(self.start),
+            "event": self.start_raw,
             "data": self.data,
             "nodes": self.nodes,
             "recent": self.recent,
@@ -103,7 +99,7 @@ def load_machine(state: Mapping[str, Any]) -> MachineInstance:
         id=state["id"],
         run=state["run"],
         started=state["at"],
-        start=load_event(state["event"]),
+        start_raw=state["event"],
         data=state["data"],
         status=Status(state["status"]),
         generation=state["gen"],
