@@ -20,6 +20,7 @@ from orchestra.cli import (
     check,
     dead_letters,
     doctor,
+    flows,
     graph,
     instances,
     kafka,
@@ -94,6 +95,7 @@ app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
 app.command("graph")(graph.graph)
 app.command("check")(check.check)
+app.add_typer(flows.app, name="flows")
 app.add_typer(instances.app, name="instances")
 for act in (operate.retry, operate.restart, operate.cancel, operate.skip, operate.resolve):
     instances.app.command()(act)

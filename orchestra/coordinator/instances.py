@@ -17,12 +17,14 @@ from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import (
     POSITION,
     RESERVED,
+    VERSIONS,
     Instance,
     Marks,
     decode_instance,
     decode_outbox,
     from_headers,
 )
+from orchestra.coordinator.versions import Known, VersionCount, count_by_version, read_known
 from orchestra.errors import DecodeError, TopicError
 from orchestra.flows.decision import Status, StepView, split_instance_id
 from orchestra.transport.partitioner import partition_for
@@ -114,6 +116,22 @@ async def list_instances(transport: Transport, names: Names) -> list[Summary]:
         fold = await _fold(transport, Partition(names.state, shard))
         found += (summary_of(key, record) for key, record in fold.newest.items())
     return sorted(found, key=lambda summary: (summary.changed, summary.id))
+
+
+async def list_versions(transport: Transport, names: Names) -> tuple[list[VersionCount], Known]:
+    """The instances by version, and every version that ever ran here.
+
+    Raises:
+        DecodeError, TopicError, UnreachableError: as :func:`list_instances`.
+    """
+    instances: list[tuple[str, str]] = []
+    known: Known = {}
+    for shard in range(await _shards(transport, names)):
+        fold = await _fold(transport, Partition(names.state, shard))
+        known |= fold.versions
+        summaries = (summary_of(key, record) for key, record in fold.newest.items())
+        instances += ((one.flow or split_instance_id(one.id)[0], one.status) for one in summaries)
+    return count_by_version(instances), known
 
 
 async def find_instance(transport: Transport, names: Names, flows: Flows, instance: str) -> Details | None:
@@ -217,17 +235,21 @@ class _Fold(NamedTuple):
 
     newest: dict[str, Record]
     emitted: int
+    versions: Known
 
 
 async def _fold(transport: Transport, partition: Partition) -> _Fold:
     newest: dict[str, Record] = {}
     emitted = -1
+    versions: Known = {}
     for record in await read_all(transport, partition):
         key = (record.key or b"").decode()
         newest.pop(key, None)
+        if key == VERSIONS:
+            versions = read_known(from_json(record.value or b"{}"))
         if record.value is None or (key.startswith(RESERVED) and key != POSITION):
             continue
         emitted = max(emitted, _marks(record).emitted)
         if key != POSITION:
             newest[key] = record
-    return _Fold(newest, emitted)
+    return _Fold(newest, emitted, versions)

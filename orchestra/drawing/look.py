@@ -81,6 +81,9 @@ MARKS: dict[Mark, Colours] = {
     Mark.UNDONE: Colours("#ffedd5", "#c2410c", "#7c2d12"),
     Mark.SKIPPED: Colours("#f1f5f9", "#64748b", "#475569"),
     Mark.NOT_REACHED: _GREY,
+    Mark.NEW: Colours("#dcfce7", "#15803d", "#14532d"),
+    Mark.CHANGED: Colours("#fef9c3", "#a16207", "#713f12"),
+    Mark.GONE: Colours("#fee2e2", "#b91c1c", "#7f1d1d"),
 }
 
 PARTS: dict[PartKind, tuple[str, Colours]] = {

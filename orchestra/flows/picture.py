@@ -81,7 +81,7 @@ class GroupKind(StrEnum):
 
 
 class Mark(StrEnum):
-    """How far an instance is with a shape. A picture without marks shows the definition alone."""
+    """How far an instance is with a shape, or what became of it. Without marks it is the definition alone."""
 
     DONE = "done"
     RUNNING = "running"
@@ -89,6 +89,10 @@ class Mark(StrEnum):
     UNDONE = "undone"
     SKIPPED = "skipped"
     NOT_REACHED = "not reached"
+    NEW = "new"
+    """In a picture of what has changed; and so the two below."""
+    CHANGED = "changed"
+    GONE = "gone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
