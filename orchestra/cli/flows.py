@@ -11,7 +11,7 @@ import typer
 
 from orchestra.cli.cluster import connected, settings_from_environment
 from orchestra.cli.columns import show_columns
-from orchestra.cli.graph import Format
+from orchestra.cli.instances import load_coordinator
 from orchestra.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -31,14 +31,15 @@ _ALWAYS = ("running", "queued", "parked", "stuck")
 
 @app.command("list")
 def list_(
-    target: Annotated[str, typer.Argument(help="A Coordinator, or an App with one: module:name.", metavar="MODULE:NAME")],
+    target: Annotated[
+        str, typer.Argument(help="A Coordinator, or an App with one: module:name.", metavar="MODULE:NAME")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of all versions.")] = False,
 ) -> None:
     """List the versions of each flow, those that this program has and those that ran before.
 
     With the instances of each, and what to do about those that wait for a version which is not here.
     """
-    from orchestra.cli.instances import load_coordinator
     from orchestra.coordinator.instances import list_versions
     from orchestra.coordinator.names import Names
 
@@ -102,7 +103,7 @@ def _rows(coordinator: Coordinator, counts: Sequence[VersionCount], known: Known
             "version": version,
             "digest": here.get((flow, version or 0)) or ran.get((flow, version or 0)),
             "deployed": (flow, version) in here,
-            "taken_over_by": coordinator.flows.taken_over_by(flow, version),
+            "taken_over_by": newer.version if (newer := coordinator.flows.successor(flow, version)) else None,
             "instances": found.get((flow, version), {}),
         }
         for flow, version in sorted({*here, *ran, *found}, key=lambda one: (one[0], one[1] or 0))
@@ -183,8 +184,6 @@ def _definition(target: str) -> Definition:
 
 
 def _version_of(target: str, wanted: str) -> Definition:
-    from orchestra.cli.instances import load_coordinator
-
     coordinator = load_coordinator(target)
     flow, _, version = wanted.rpartition("/")
     names = {flow} if flow else {one.name for one in coordinator.definitions}
@@ -231,9 +230,9 @@ def _plain(
 
 def _draw(old: Definition, new: Definition, changes: Sequence[Difference], to: Path) -> None:
     from orchestra.cli.graph import write
+    from orchestra.flows.decide import CompiledFlow
     from orchestra.flows.difference_picture import picture_of_difference
     from orchestra.flows.flow_picture import picture_of
-    from orchestra.flows.decide import CompiledFlow
 
     if not (isinstance(old, CompiledFlow) and isinstance(new, CompiledFlow)):
         raise DefinitionError(f"{new.name}: only flows can be drawn so")

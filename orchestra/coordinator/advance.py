@@ -8,12 +8,12 @@ journal entry.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import partial
 
 from orchestra.coordinator import early
 from orchestra.coordinator.answering import Answering, end_of, is_called_by, remembered
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Change
 from orchestra.coordinator.inbox import Deflected, operator_request
 from orchestra.coordinator.journal import Journal
@@ -33,27 +33,6 @@ from orchestra.flows.decision import (
 
 MAX_WAITING = 1000
 """Inputs that wait in one instance's record; further ones go to the dead letters."""
-
-
-class Flows:
-    """The flow versions that this process has."""
-
-    def __init__(self, definitions: Iterable[Definition]) -> None:
-        self.by_version: dict[tuple[str, int], Definition] = {}
-        self._newest: dict[str, Definition] = {}
-        for definition in sorted(definitions, key=lambda each: each.version):
-            self.by_version[definition.name, definition.version] = definition
-            self._newest[definition.name] = definition
-
-    def find(self, flow: str, version: int | None) -> Definition | None:
-        return None if version is None else self.by_version.get((flow, version))
-
-    def newest(self, flow: str) -> Definition | None:
-        return self._newest.get(flow)
-
-    def digests(self) -> Mapping[str, str]:
-        """``<flow>/<version>`` to the digest of its graph."""
-        return {f"{name}/{version}": each.digest for (name, version), each in self.by_version.items()}
 
 
 class Advance:
@@ -118,6 +97,22 @@ class Advance:
         if instance.parked is None or instance.parked.why != "version":
             return False
         return self._flows.find(instance.flow, instance.version) is not None or self._can_begin(instance)
+
+    def is_outdated(self, flow: str | None) -> bool:
+        """Whether instances of this version, as a header names it, may be taken over by a newer one."""
+        name, _, version = (flow or "").partition("/")
+        return version.isdecimal() and self._flows.successor(name, int(version)) is not None
+
+    def renew(self, instance: Instance, now: datetime) -> Change | None:
+        """The instance under the version that takes it over; None where it stays on its own."""
+        if instance.parked is not None or instance.status == QUEUED:
+            return None
+        taking = Taking(instance, now)
+        try:
+            self._migrate(taking)
+        except Exception as error:  # a flow's own method, as for any input
+            taking.park("raised", _traceback(error))
+        return None if taking.silent else self._change(taking)
 
     def shrink(self, key: str, instance: Instance | None, given: Given | None, now: datetime) -> Change:
         """The instance as it was, parked; its new input by its place in the inbox."""
@@ -292,6 +287,7 @@ class Advance:
             taking.park("version", f"{wanted} is not deployed here", given)
             return
         try:
+            definition = self._migrate(taking) or definition
             decision = decide(definition, taking, given)
             makes = [self._wire.encode(emission) for emission in decision.messages]
             if instance.version is None:
@@ -306,6 +302,21 @@ class Advance:
                 taking.say("operator.restart", f"restart by {request.by}: {request.reason}")
             taking.emissions += makes
             self._adopt(taking, definition, decision)
+
+    def _migrate(self, taking: Taking) -> Definition | None:
+        """The version that takes the instance over now, if one does: what it decides is adopted."""
+        instance = taking.instance
+        newer = self._flows.successor(instance.flow, instance.version)
+        if newer is None or instance.state is None or instance.version is None or instance.finished is not None:
+            return None
+        decision = newer.take_over(instance.version, instance.state, now=taking.now, values=taking.value)
+        if decision is None:
+            return None
+        makes = [self._wire.encode(emission) for emission in decision.messages]
+        instance.version, instance.digest = newer.version, newer.digest
+        taking.emissions += makes
+        self._adopt(taking, newer, decision)
+        return newer
 
     def _adopt(self, taking: Taking, definition: Definition, decision: Decision) -> None:
         taking.lines += decision.journal

@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from orchestra.coordinator.advance import Flows
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Limits
 from orchestra.coordinator.names import Names
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
-from orchestra.flows.decision import Definition
+from orchestra.flows.decision import Definition, Migrating
 from orchestra.flows.machine import StateMachine
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.settings import Settings
@@ -62,6 +62,7 @@ class Coordinator:
         self.limits = Limits(max_running, seconds(remember), instance_bytes, partitions, early=seconds(early))
         self.definitions = [flow if not isinstance(flow, type) else definition_of(flow) for flow in flows]
         self._check()
+        self.definitions += _taken_over(self.definitions)
         self.flows = Flows(self.definitions)
 
     def __repr__(self) -> str:
@@ -123,6 +124,13 @@ class Coordinator:
             TopicSpec(names.dead_letters, self.partitions, _kept(30)),
             *(TopicSpec(settings.topic(topic)) for topic in sorted(shared)),
         ]
+
+
+def _taken_over(definitions: Sequence[Definition]) -> list[Definition]:
+    """Versions that need not be named: what is being undone on one of them still ends there."""
+    here = {(one.name, one.version) for one in definitions}
+    olds = [old for one in definitions if isinstance(one, Migrating) for old in one.migrates]
+    return list({(old.name, old.version): old for old in olds if (old.name, old.version) not in here}.values())
 
 
 def _kept(days: int) -> dict[str, str]:

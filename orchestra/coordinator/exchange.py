@@ -41,6 +41,14 @@ class Rules(Protocol):
         """Whether a parked instance need wait no longer, now that another process has the shard."""
         ...
 
+    def is_outdated(self, flow: str | None) -> bool:
+        """Whether instances of this version, as a header names it, may be taken over by a newer one."""
+        ...
+
+    def renew(self, instance: Instance, now: datetime) -> Change | None:
+        """What becomes of an instance of an outdated version, without an input; None: nothing."""
+        ...
+
     def shrink(self, key: str, instance: Instance | None, given: Given | None, now: datetime) -> Change:
         """The change to make instead of one whose record would be too large; ``instance`` as it was before."""
         ...

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
-from orchestra.coordinator.advance import Flows
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import (
     POSITION,

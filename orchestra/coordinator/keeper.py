@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.advance import Advance
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Limits
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.owner import LeaseLapsedError, Means, Owner

@@ -42,7 +42,7 @@ from orchestra.coordinator.record import (
     to_headers,
     with_outbox,
 )
-from orchestra.coordinator.roster import Roster, first_due, without
+from orchestra.coordinator.roster import RUNNING, Roster, first_due, without
 from orchestra.coordinator.values import Values
 from orchestra.errors import FenceBreachedError
 from orchestra.transport.port import Record
@@ -77,6 +77,7 @@ class Shard:
         self.told = (restored.position, restored.emitted, self.now)  # by the newest record, and when
 
         self.deflecting: Deflect | None = None
+        self.outdated: deque[str] = deque()  # under way on a version that a newer one may take over
         self.input_ms = 0  # append time of the newest inbox record taken in
         self._restore(restored)
 
@@ -147,11 +148,12 @@ class Shard:
         self.outputs += map(Send, self.outbox.again())
 
     def wake(self, now: datetime, *, timers: bool = True, most: int = 100) -> None:
-        """Time has passed: fire timers that are due (at most so many), forget, keep the log alive."""
+        """Time has passed: fire timers that are due (at most so many), renew, forget, keep the log alive."""
         self.see(now)
         while timers and most and (due := self.roster.take_due(self.now)) is not None:
             most -= 1
             self._fire(due[0], (due[1].name, due[1].generation))
+        self._renew()
         self._forget()
         self._sweep()
         self._keep_alive()
@@ -277,6 +279,14 @@ class Shard:
             else:
                 self.roster.expire(key, self.now, 0.0)
 
+    def _renew(self) -> None:
+        """Let newer versions take over what was found under way on older ones: some at a time, for it may be much."""
+        for _ in range(min(100, len(self.outdated))):
+            key = self.outdated.popleft()
+            instance = self.get(key)
+            if instance is not None and (change := self.rules.renew(instance, self.now)) is not None:
+                self._commit(change, None)
+
     def _sweep(self) -> None:
         """Write the nulls of values that no record refers to any more: some at a time, for a list leaves thousands."""
         for key in self.values.sweep(most=100):
@@ -314,6 +324,8 @@ class Shard:
         for key, (_, marks, _) in restored.records.items():
             if marks.status == PARKED and self._can_release(key):
                 self._release(key)
+            elif marks.status in RUNNING and self.rules.is_outdated(marks.flow):
+                self.outdated.append(key)
         self._fill()
 
     def _send_outboxes(self, restored: Restored) -> None:

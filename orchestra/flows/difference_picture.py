@@ -30,8 +30,13 @@ def picture_of_difference(old: Picture, new: Picture, changes: Sequence[Differen
     known = there | lost
     return replace(
         new,
-        title=f"{old.title} → {new.title}",
+        title=_title(old, new),
         nodes=[*(replace(shape, mark=marks.get(shape.id)) for shape in new.nodes), *gone],
         edges=[*new.edges, *(line for line in lines if line.start in known and line.end in known)],
         legend=[mark for mark in (Mark.NEW, Mark.CHANGED, Mark.GONE) if mark in marks.values()],
     )
+
+
+def _title(old: Picture, new: Picture) -> str:
+    (name, _, _), (same, _, version) = old.title.rpartition(", "), new.title.rpartition(", ")
+    return f"{old.title} → {version if name == same else new.title}"

@@ -29,6 +29,7 @@ from orchestra.flows.decision import (
     Status,
     split_instance_id,
 )
+from orchestra.flows.machine import StateMachine
 from orchestra.flows.narrative import brief
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.testing.sent import Called, Sent
@@ -39,6 +40,8 @@ __all__ = ["NOON", "Refused", "Sent", "Story", "run"]
 C = TypeVar("C", bound=Command[Any, Any])
 E = TypeVar("E", bound=Event)
 
+FlowClass = type[Flow] | type[StateMachine[Any]]
+
 NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 """When a story begins, unless it says so itself."""
 
@@ -47,11 +50,11 @@ class Refused(AssertionError):  # noqa: N818  # it reads as what happened: with 
     """The flow did not do what a person asked of it; the text says why."""
 
 
-def run(flow: type[Flow], start: Event, /, *, now: datetime = NOON) -> Story:
+def run(flow: FlowClass, start: Event, /, *, now: datetime = NOON) -> Story:
     """An instance of a flow that has just started.
 
     Args:
-        flow: the flow's class.
+        flow: the class of the flow, or of the state machine.
         start: the event that starts it.
         now: the time at which it starts.
 
@@ -122,7 +125,7 @@ class Story:
         )
         return decode_data(event, emission.event.data)
 
-    def expect_call(self, flow: type[Flow], /, *, step: str | None = None) -> Calling:
+    def expect_call(self, flow: FlowClass, /, *, step: str | None = None) -> Calling:
         """A flow that the flow has called and the test has not yet looked at, the oldest first.
 
         Args:
@@ -135,12 +138,12 @@ class Story:
         __tracebackhide__ = True
         return self._called(flow, "start", f"a call of {flow.__name__}", step)
 
-    def expect_undo(self, flow: type[Flow], /, *, step: str | None = None) -> Calling:
+    def expect_undo(self, flow: FlowClass, /, *, step: str | None = None) -> Calling:
         """The request that a flow which was called, and has completed, undoes itself. Arguments as for a call."""
         __tracebackhide__ = True
         return self._called(flow, "undo", f"the request to undo {flow.__name__}", step)
 
-    def expect_cancel(self, flow: type[Flow], /, *, step: str | None = None) -> None:
+    def expect_cancel(self, flow: FlowClass, /, *, step: str | None = None) -> None:
         """The request that a flow which was called, and is under way, stops. It is still to be answered: by the call's
         ``fails`` where it could, by its ``completes`` where it was too late. Arguments as for a call."""
         __tracebackhide__ = True
@@ -269,6 +272,12 @@ class Story:
         return {view.name: view.status for view in self._played.definition.steps(self._json())}
 
     @property
+    def states(self) -> list[str]:
+        """Of a state machine: the states that it is in, outer ones first."""
+        views = self._played.definition.steps(self._json())
+        return [view.name for view in views if (view.kind, view.status) == ("state", "running")]
+
+    @property
     def now(self) -> datetime:
         """The story's time."""
         return self._stage.now
@@ -317,7 +326,7 @@ class Story:
                 return one
         raise self._wrong(f"{expectation}, and sent was {self._unseen() or f'nothing more{self._next_timer()}'}")
 
-    def _called(self, flow: type[Flow], what: str, expectation: str, step: str | None) -> Calling:
+    def _called(self, flow: FlowClass, what: str, expectation: str, step: str | None) -> Calling:
         __tracebackhide__ = True
         definition = definition_of(flow)
 

@@ -17,7 +17,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from orchestra.clock import SystemClock
 from orchestra.coordinator import restore
-from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.advance import Advance
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Limits
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names

@@ -18,7 +18,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
-from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.advance import Advance
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Append, Change, Deflect, Limits, Restored, Send
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestra.coordinator.advance import Flows
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.instances import Details, Summary, find_instance, list_instances, read_history
 from orchestra.coordinator.names import Names
 from orchestra.errors import DecodeError, TopicError

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.advance import Advance
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Append, Deflect, Limits, Restored, Send
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import Marks, OutboxMessage, from_headers

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from orchestra.coordinator.advance import Flows
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Change, Restored
 from orchestra.coordinator.inbox import Deflected
 from orchestra.coordinator.journal import Journal

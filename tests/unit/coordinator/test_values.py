@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from orchestra.coordinator.advance import Advance, Flows
+from orchestra.coordinator.advance import Advance
+from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Append, Limits, Restored
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.record import Instance, decode_instance, from_headers, split_value_key, value_key
