@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Done, FlowFailed, StepFailed, StepRefused, spec_of
+from orchestra.events.message import Message, spec_of
 from orchestra.flows.decision import (
     Decision,
     Definition,
@@ -36,8 +36,6 @@ _SAID_OTHERWISE = frozenset(
     ["flow.started", "step.started", "step.sent_again", "step.replied", "undo.started", "undo.sent_again", "undo.done"]
 )
 """Journal words that say no more than the message or the input that stands beside them."""
-
-_BUILT_IN = {spec_of(cls).type: cls.__name__ for cls in (Done, StepFailed, StepRefused, FlowFailed)}
 
 
 class Narrative:
@@ -138,18 +136,24 @@ class Narrative:
                 return f"-> publishes {self.message(event)}"
 
     def _name(self, event: Envelope) -> str:
-        if (value := event._value) is not None:
-            return type(value).__name__
-        if event.type in _BUILT_IN:
-            return _BUILT_IN[event.type]
         effect = event.get("effectid")
         try:
             command, replies, rejections = self._definition.answers(self._sent[effect or ""])
         except KeyError:
-            return event.type
-        return next(
-            (cls.__name__ for cls in (command, *replies, *rejections) if spec_of(cls).type == event.type), event.type
-        )
+            return _class_name(event.type)
+        classes = (command, *replies, *rejections)
+        return next((cls.__name__ for cls in classes if spec_of(cls).type == event.type), _class_name(event.type))
+
+
+def _class_name(kind: str) -> str:
+    """The name of the message class of this type, among all that there are: an envelope knows only the type."""
+    waiting: list[type[Message]] = [Message]
+    while waiting:
+        cls = waiting.pop()
+        if cls.__orchestra_spec__.type == kind:
+            return cls.__name__
+        waiting += cls.__subclasses__()
+    return kind
 
 
 def _label(step: str | None = None, phase: str | None = None) -> str:
