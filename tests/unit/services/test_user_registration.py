@@ -47,6 +47,9 @@ async def test_one_that_is_down_keeps_nobody_waiting_and_catches_up(data: Path) 
 
         supervisor = Supervisor(units_of(App(services=[mail]), log, settings), log, settings)
         running = asyncio.create_task(supervisor.run())
-        await until(lambda: all(finding.holds for finding in reconcile(Books(data), SOME)))
-        supervisor.stop()
-        await running
+        try:
+            await until(lambda: len(published(log, WelcomeMailSent)) == len(SOME))
+            await until(lambda: all(finding.holds for finding in reconcile(Books(data), SOME)))
+        finally:
+            supervisor.stop()
+            await running
