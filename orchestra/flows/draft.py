@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
@@ -19,6 +19,7 @@ from orchestra.flows.decision import (
     Emission,
     Input,
     JournalLine,
+    Json,
     Occurred,
     Outcome,
     Status,
@@ -49,10 +50,41 @@ def hops_after(given: Input, otherwise: int) -> int:
             return 1
 
 
-class Draft:
-    """A decision in the making. Lives for one call, in one thread."""
+class Defined(Protocol):
+    """What a draft must know about a definition."""
 
-    def __init__(self, graph: Graph, instance: Instance, now: datetime) -> None:
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def owner(self) -> type: ...
+    @property
+    def starts(self) -> Mapping[str, type[Event]]: ...
+
+
+class Begun(Protocol):
+    """What a draft must know about an instance."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def run(self) -> int: ...
+    @property
+    def start_raw(self) -> Json: ...
+    def started_with(self, extension: str) -> str | None: ...
+
+
+D = TypeVar("D", bound=Defined)
+B = TypeVar("B", bound=Begun)
+
+
+class AnyDraft(Generic[D, B]):
+    """A decision in the making, about a flow of steps or a state machine. Lives for one call, in one thread."""
+
+    def __init__(self, graph: D, instance: B, now: datetime) -> None:
         self.graph = graph
         self.instance = instance
         self.now = to_micros(now)
@@ -98,24 +130,6 @@ class Draft:
         of = None if effect is None or step is None else self.effect_id(step, phase, effect.iteration)
         attempt = effect.attempts if effect is not None and effect.attempts else None
         self.journal.append(JournalLine(what, step, of, attempt, note))
-
-    def fail(self, step: str | None, cause: Cause, reason: str, dead_letter_id: str | None = None) -> None:
-        """A node failed, or somebody cancelled. A join may take it upon itself; else the first failure is the flow's,
-        and a flow that is no saga halts."""
-        if self.bears is not None:
-            self.bears(cause, reason, dead_letter_id)
-            return
-        if self.instance.failure is not None:
-            return
-        if step is not None and step in self.graph.guards:
-            self.note("branch.failed", step, note=reason)
-            return
-        self.instance.failure = FailureState(step, cause, reason, dead_letter_id)
-        undo = self.graph.saga or cause is Cause.CANCELLED
-        self.instance.status = Status.COMPENSATING if undo else Status.HALTED
-        self.note("flow.failed", step, note=reason)
-        if not undo:
-            self.alert("flow.halted", step, f"{reason}; an operator must retry it, or cancel the flow")
 
     # ---- the flow's own methods
 
@@ -199,18 +213,6 @@ class Draft:
         extensions |= {"flowstep": step, "flowphase": phase, "effectid": of}
         return of, extensions
 
-    def ending(self, name: str, end: EndPart, given: Sequence[object]) -> Sequence[Event]:
-        """Publish what the flow says when it is over. Returns it."""
-        made = end.make(self.flow(None), *given)
-        events: Sequence[Event] = () if made is None else (made,) if isinstance(made, Event) else tuple(made)
-        for position, event in enumerate(events):
-            if type(event) not in end.events:
-                raise _wrong(f"{self.graph.label}.{end.label}", event, end.events)
-            extensions = self._extensions() | {"flowstep": name}
-            of = self.effect_id(name, "action", position)
-            self._emit("event", event, derived_id(of, 1), extensions)
-        return events
-
     def _extensions(self) -> dict[str, Value]:
         start, started_with = str(self.instance.start_raw["id"]), self.instance.started_with
         extensions: dict[str, Value] = {
@@ -248,6 +250,40 @@ class Draft:
 
 def _no_needs(names: Sequence[str]) -> Callable[[], list[object]]:
     return list
+
+
+class Draft(AnyDraft[Graph, Instance]):
+    """A decision about a flow of steps in the making."""
+
+    def fail(self, step: str | None, cause: Cause, reason: str, dead_letter_id: str | None = None) -> None:
+        """A node failed, or somebody cancelled. A join may take it upon itself; else the first failure is the flow's,
+        and a flow that is no saga halts."""
+        if self.bears is not None:
+            self.bears(cause, reason, dead_letter_id)
+            return
+        if self.instance.failure is not None:
+            return
+        if step is not None and step in self.graph.guards:
+            self.note("branch.failed", step, note=reason)
+            return
+        self.instance.failure = FailureState(step, cause, reason, dead_letter_id)
+        undo = self.graph.saga or cause is Cause.CANCELLED
+        self.instance.status = Status.COMPENSATING if undo else Status.HALTED
+        self.note("flow.failed", step, note=reason)
+        if not undo:
+            self.alert("flow.halted", step, f"{reason}; an operator must retry it, or cancel the flow")
+
+    def ending(self, name: str, end: EndPart, given: Sequence[object]) -> Sequence[Event]:
+        """Publish what the flow says when it is over. Returns it."""
+        made = end.make(self.flow(None), *given)
+        events: Sequence[Event] = () if made is None else (made,) if isinstance(made, Event) else tuple(made)
+        for position, event in enumerate(events):
+            if type(event) not in end.events:
+                raise _wrong(f"{self.graph.label}.{end.label}", event, end.events)
+            extensions = self._extensions() | {"flowstep": name}
+            of = self.effect_id(name, "action", position)
+            self._emit("event", event, derived_id(of, 1), extensions)
+        return events
 
 
 M = TypeVar("M", bound=Message)

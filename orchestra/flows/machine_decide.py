@@ -26,9 +26,10 @@ from orchestra.flows.decision import (
     TimerFired,
     no_values,
 )
+from orchestra.flows.draft import hops_after
 from orchestra.flows.effect import Effect, EffectStatus
 from orchestra.flows.failure import Cause
-from orchestra.flows.instance import dump_event, load_event
+from orchestra.flows.instance import dump_event, load_start
 from orchestra.flows.machine_chart import Ask, Chart, Send
 from orchestra.flows.machine_doing import send_again, undo_of
 from orchestra.flows.machine_instance import MachineInstance, load_machine
@@ -103,8 +104,7 @@ class CompiledMachine:
         return hashlib.sha256(event.type.encode() + b"\0" + encode_data(value)).hexdigest()[:32]
 
     def start_event(self, state: Json) -> Envelope:
-        event: Any = state["event"]
-        return load_event(event)
+        return load_start(state)
 
     def _start_value(self, event: Envelope) -> Event:
         cls = self.chart.starts.get(event.type)
@@ -131,6 +131,7 @@ class CompiledMachine:
         if machine.status.is_final:
             turn.ignore("input.ignored", None, None, "action", f"the machine is {machine.status}")
             return self._decided(turn, state)
+        turn.hops = hops_after(given, turn.hops)
         walk = Walk(turn)
         match given:
             case Occurred():
@@ -172,7 +173,7 @@ class CompiledMachine:
             turn.note("event.ignored", note=f"{event.type}: the machine is over, {machine.final or machine.cancelled}")
             return
         turn.cause = event.id
-        turn.trace = event.extensions if "traceparent" in event.extensions else turn.trace
+        turn.trace = event.extensions if "traceparent" in event.extensions else None
         found = walk.select(f"event:{event.type}", value)
         if found.transitions:
             walk.take(found.transitions, value)
@@ -185,7 +186,7 @@ class CompiledMachine:
         address = self._address(given.effect_id, turn.machine)
         if address is not None:
             turn.cause = given.event.id
-            turn.trace = given.event.extensions if "traceparent" in given.event.extensions else turn.trace
+            turn.trace = given.event.extensions if "traceparent" in given.event.extensions else None
             if (sent := self.chart.sends.get(address.step)) is not None:
                 answer_command(sent, address, given.event, walk, turn)
                 return

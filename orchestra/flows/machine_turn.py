@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from pydantic import ValidationError
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Event, spec_of
-from orchestra.flows.draft import Draft
+from orchestra.flows.draft import AnyDraft
 from orchestra.flows.effect import Effect, EffectStatus
-from orchestra.flows.graph import Graph
-from orchestra.flows.instance import Instance
 from orchestra.flows.machine_chart import Chart, Method, Transition
 from orchestra.flows.machine_instance import MachineInstance
 from orchestra.flows.machine_state import Data
-from orchestra.flows.timer import from_micros
 from orchestra.ids import derived_id
 
 
-class Turn(Draft):
+class Turn(AnyDraft[Chart, MachineInstance]):
     """One decision in the making. ``origin``: the trigger of the input that it answers."""
 
     def __init__(self, chart: Chart, machine: MachineInstance, now: datetime) -> None:
-        # A draft needs name, version, label, owner and starts of the one, id, run and start of the other.
-        super().__init__(cast("Graph", chart), cast("Instance", machine), now)
+        super().__init__(chart, machine, now)
         self.chart = chart
         self.machine = machine
         self.origin = ""
@@ -123,7 +119,3 @@ class Turn(Draft):
         of = self.effect_id(state, "action", number)
         self._emit("event", event, derived_id(of, "event"), self._extensions() | {"flowstep": state})
         self.note("event.published", state, note=spec_of(type(event)).type)
-
-    @property
-    def time(self) -> str:
-        return from_micros(self.now).isoformat()
