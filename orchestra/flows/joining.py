@@ -146,7 +146,7 @@ def is_ready(graph: Graph, instance: Instance, join: JoinNode) -> bool:
     if good and isinstance(join, AnyOfNode):
         return True
     return all(
-        end in good or (_is_given_up(graph, instance, join, end, branch) and _is_quiet(instance, branch))
+        end in good or (_is_given_up(graph, instance, join, end, branch) and _is_quiet(graph, instance, join, branch))
         for end, branch in zip(join.needs, graph.branches[join.name], strict=True)
     )
 
@@ -155,8 +155,9 @@ def _is_given_up(graph: Graph, instance: Instance, join: JoinNode, end: str, bra
     return end in instance.lost or failed_in(graph, instance, join, branch) is not None
 
 
-def _is_quiet(instance: Instance, branch: frozenset[str]) -> bool:
-    return all(instance.progress(name) is not Progress.ACTIVE for name in branch)
+def _is_quiet(graph: Graph, instance: Instance, join: JoinNode, branch: frozenset[str]) -> bool:
+    """Whether nothing of a branch is under way. What an inner join has let go of is that one's business."""
+    return all(instance.progress(name) is not Progress.ACTIVE for name in branch if graph.guards[name] == join.name)
 
 
 def lose(draft: Draft, join: JoinNode, ends: Iterable[str]) -> bool:

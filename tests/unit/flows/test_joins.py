@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from orchestra import Done
+from orchestra import Done, Saga, any_of, settled, starts_on, step
 from orchestra.testing import run
 from tests.unit.flows.holiday import (
     Ask,
@@ -209,3 +209,46 @@ def test_a_late_reply_does_not_make_a_branch_the_winner() -> None:
     t.expect(Book, step="seat").reject(Full())
 
     assert t.compensated(CalledOff).why == "way: all failed: seat, plane"
+
+
+class Nested(Saga, name="nested"):
+    """A race, and behind it two of which one is enough."""
+
+    asked = starts_on(Asked)
+
+    @step
+    def train(self) -> Book:
+        return Book(id=self.asked.id, what="train")
+
+    @train.undo
+    def no_train(self, booked: Booked | None) -> Cancel:
+        return Cancel(id=self.asked.id, what="train", known=booked is not None)
+
+    @step(kind="read_only")
+    def plane(self) -> Ask:
+        return Ask(id=self.asked.id)
+
+    way = any_of(train, plane)
+
+    @step(way, kind="read_only")
+    def chart(self, way: Booked) -> Ask:
+        return Ask(id=self.asked.id)
+
+    @step(way, kind="read_only")
+    def guide(self, way: Booked) -> Ask:
+        return Ask(id=self.asked.id)
+
+    extras = settled(chart, guide, at_least=1)
+
+
+def test_a_join_does_not_wait_for_what_a_join_before_it_has_let_go_of() -> None:
+    t = run(Nested, ASKED)
+    train = t.expect(Book)
+    t.expect(Ask, step="plane").reply(Booked(what="plane"))
+    t.expect(Ask, step="guide").reject(Full())
+    t.expect(Ask, step="chart").reply(Booked(what="chart"))
+    assert t.steps["extras"] == "done"
+
+    train.reply(Booked(what="train"))
+    t.expect(Cancel).reply(Done())
+    t.completed()
