@@ -6,12 +6,15 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import sha1
 
 Jitter = Callable[[], float]
 """Gives a number in [0, 1): randomness as a value that a test or a simulation can own."""
 
+_maker: ContextVar[Callable[[], str] | None] = ContextVar("orchestra-new-id", default=None)
 _NAMESPACE = uuid.UUID("6f1d6f64-6f72-5c68-8573-747261000001")
 _SEEDED = sha1(_NAMESPACE.bytes, usedforsecurity=False)
 _VARIANT = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
@@ -19,10 +22,22 @@ _VARIANT = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))
 
 
 def new_id() -> str:
-    """A new, time-ordered id (UUIDv7, RFC 9562 section 5.7)."""
+    """A new, time-ordered id (UUIDv7, RFC 9562 section 5.7); within :func:`seeded_ids` what is given there."""
+    if (make := _maker.get()) is not None:
+        return make()
     millis = f"{time.time_ns() // 1_000_000 & 0xFFFFFFFFFFFF:012x}"
     tail = os.urandom(10).hex()
     return f"{millis[:8]}-{millis[8:]}-7{tail[:3]}-{_VARIANT[tail[3]]}{tail[4:7]}-{tail[7:19]}"
+
+
+@contextmanager
+def seeded_ids(make: Callable[[], str]) -> Generator[None]:
+    """New ids come from ``make`` in this context, and in whatever is started in it: for runs that can be repeated."""
+    token = _maker.set(make)
+    try:
+        yield
+    finally:
+        _maker.reset(token)
 
 
 class IdSeries:

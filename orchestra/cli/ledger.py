@@ -14,7 +14,7 @@ from orchestra.cli.database import Database, moment_ago, moment_text, opened
 from orchestra.errors import OrchestraError
 
 if TYPE_CHECKING:
-    from orchestra.service.ledger import State
+    from orchestra.service.entry import State
     from orchestra.service.ledger_upkeep import Listed
     from orchestra.service.outcome import Emitted
 
@@ -85,7 +85,7 @@ def prune(
 
 async def _list(database: str, states: list[str], handler: str | None, after: Any, before: Any, most: int) -> Any:
     async with opened(database) as engine:
-        from orchestra.service.ledger import State
+        from orchestra.service.entry import State
         from orchestra.service.ledger_upkeep import listed
 
         wanted: list[State] = [State(state) for state in states]

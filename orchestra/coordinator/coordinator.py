@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from dataclasses import replace
+from typing import Any, Self
 
 from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Limits
@@ -99,6 +101,14 @@ class Coordinator:
                     raise DefinitionError(
                         f"{self}: flow {definition.name} calls {name}, which is not among its flows; add it to them"
                     )
+
+    def with_partitions(self, partitions: int) -> Self:
+        """The same coordinator with so many shards, where topics are made anew: a simulation needs no eight."""
+        other = copy(self)
+        other.partitions = partitions
+        other.limits = replace(self.limits, partitions=partitions)
+        other._check()
+        return other
 
     def needed_topics(self, settings: Settings) -> list[TopicSpec]:
         """Every topic that it reads or writes, as it must be."""

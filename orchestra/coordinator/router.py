@@ -192,7 +192,9 @@ class Router:
 
     def _facts(self, partition: Partition) -> PartitionFacts:
         position, done = self._consumer.position(partition), self._places.done.get(partition)
-        window = 0 if position is None or done is None else position - done
+        window = int(not self._idle.is_set())  # where nothing is routed yet, but may be on its way
+        if position is not None and done is not None:
+            window = position - done
         return PartitionFacts(partition, self._places.told.get(partition), position, window)
 
     async def run(self) -> None:

@@ -24,7 +24,7 @@ from orchestra.service.threads import Threads
 
 if TYPE_CHECKING:
     from orchestra.service.effect import Types
-    from orchestra.service.ledger import Entry
+    from orchestra.service.entry import Entry
 
 Admits = Callable[[Envelope, str], bool]
 
@@ -76,12 +76,11 @@ class Binding:
     async def expire(self, context: Context) -> Entry | None:
         """Shut the effect of a command that came too late, without calling the handler, and give its entry. None where
         the handler is not given a session."""
-        from orchestra.service.effect import shut_expired
-        from orchestra.sql.session import is_session
+        from orchestra.service.effect import keeps_ledger, shut_expired
 
         async with self._injection.opened() as opened:
             for value in (*self._injection.fixed.values(), *opened.values()):
-                if is_session(value):
+                if keeps_ledger(value):
                     return await shut_expired(value, context.effect_id, self.name, context.now())
         return None
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from orchestra.events.topic import Topic
     from orchestra.service.effect import Effect, EventEffect, Handling, Types
+    from orchestra.service.entry import LedgerSession
     from orchestra.sql.session import Session
 
 R = TypeVar("R", bound=Event)
@@ -217,10 +218,10 @@ class Context:
         return None if self._made is None else self._made.handling
 
     @overload
-    def effect(self, session: Session, message: Command[R, J]) -> Effect[R | J]: ...
+    def effect(self, session: Session | LedgerSession, message: Command[R, J]) -> Effect[R | J]: ...
     @overload
-    def effect(self, session: Session, message: Event) -> EventEffect: ...
-    def effect(self, session: Session, message: Any) -> Any:
+    def effect(self, session: Session | LedgerSession, message: Event) -> EventEffect: ...
+    def effect(self, session: Any, message: Any) -> Any:
         """The effect ledger: ``async with ctx.effect(session, command) as effect``.
 
         The effect's row is inserted first, in the transaction that the block owns, and the block's end commits it with
@@ -229,7 +230,8 @@ class Context:
         came first never enters: it is refused.
 
         Args:
-            session: an AsyncSession or AsyncConnection that is not in a transaction.
+            session: an AsyncSession or AsyncConnection that is not in a transaction; in tests also a MemorySession of
+                ``orchestra.testing``.
             message: the handler's message.
 
         Raises:

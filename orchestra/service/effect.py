@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeGuard, TypeVar
 
 from orchestra.errors import DecodeError, DefinitionError, PermanentError
 from orchestra.events.message import Command, Event, Message, Undo, decode_data, spec_of
-from orchestra.service.ledger import Entry, State, find, forget, store, take, whole_millis
+from orchestra.service.entry import Entry, LedgerSession, State
 from orchestra.service.outcome import Emitted, emitted
 from orchestra.service.signals import Refused
 from orchestra.sql.failure import is_contention
-from orchestra.sql.session import Session
+
+if TYPE_CHECKING:
+    from orchestra.service.ledger import SqlLedger
+    from orchestra.sql.session import Session
 
 O = TypeVar("O", bound=Event)  # noqa: E741
 
@@ -53,8 +56,9 @@ class Effect(Generic[O]):
         is_repeat: whether it was done before.
     """
 
-    def __init__(self, session: Session, message: Message, handling: Handling) -> None:
+    def __init__(self, session: Session | LedgerSession, message: Message, handling: Handling) -> None:
         self._session = session
+        self._ledger = ledger_of(session)
         self._message = message
         self._handling = handling
         self._done: Emitted | None = None
@@ -116,7 +120,7 @@ class Effect(Generic[O]):
 
     async def _enter(self) -> None:
         handling = self._handling
-        known = await take(self._session, handling.effect_id, State.OPEN, handling.handler, self._at)
+        known = await self._ledger.take(handling.effect_id, State.OPEN, handling.handler, self._at)
         if known is None:
             if (action := action_of(handling.effect_id, self._message)) is not None:
                 self.action = self._outcome_of(await self._bar(action))
@@ -131,8 +135,8 @@ class Effect(Generic[O]):
 
     async def _bar(self, action: str) -> Entry | None:
         """The action's entry; where there is none, one that keeps it from ever happening."""
-        found = await find(self._session, action)  # it is there nearly always: look before writing
-        return found or await take(self._session, action, State.BARRED, self._handling.handler, self._at)
+        found = await self._ledger.find(action)  # it is there nearly always: look before writing
+        return found or await self._ledger.take(action, State.BARRED, self._handling.handler, self._at)
 
     def _outcome_of(self, entry: Entry | None) -> Any:
         if entry is None or entry.outcome is None or entry.state is not State.DONE:
@@ -154,9 +158,9 @@ class Effect(Generic[O]):
             return
         handling = self._handling
         if self._is_rejected_compensation():
-            await forget(session, handling.effect_id)
+            await self._ledger.forget(handling.effect_id)
         else:
-            await store(session, handling.effect_id, self._done, handling.messages)
+            await self._ledger.store(handling.effect_id, self._done, handling.messages)
         await session.commit()
         handling.settled = Entry(State.DONE, self._at, self._done, tuple(handling.messages))
 
@@ -176,16 +180,39 @@ class EventEffect(Effect[Event]):
         return outcome
 
 
-async def shut_expired(session: Session, effect_id: str, handler: str, at: datetime) -> Entry:
+async def shut_expired(session: Session | LedgerSession, effect_id: str, handler: str, at: datetime) -> Entry:
     """The entry of a command that came too late: if it was never begun, it is shut from now on."""
     try:
-        found = await take(session, effect_id, State.EXPIRED, handler, at)
+        found = await ledger_of(session).take(effect_id, State.EXPIRED, handler, at)
         if found is None:
             await session.commit()
         return found or Entry(State.EXPIRED, at)
     finally:
         if session.in_transaction():
             await session.rollback()
+
+
+def ledger_of(session: Session | LedgerSession) -> LedgerSession | SqlLedger:
+    """Where the entries are that the session's transaction makes. Raises ImportError: SQLAlchemy is not installed."""
+    if isinstance(session, LedgerSession):
+        return session
+    from orchestra.service.ledger import SqlLedger
+
+    return SqlLedger(session)
+
+
+def keeps_ledger(value: object) -> TypeGuard[Session | LedgerSession]:
+    """Whether an effect can be entered with this."""
+    if isinstance(value, LedgerSession):
+        return True
+    from orchestra.sql.session import is_session
+
+    return is_session(value)
+
+
+def whole_millis(moment: datetime) -> datetime:
+    """The moment as a row keeps it."""
+    return datetime.fromtimestamp(round(moment.timestamp() * 1000) / 1000, UTC)
 
 
 def action_of(effect_id: str, message: Message) -> str | None:

@@ -11,10 +11,8 @@ expressions would cost more than running it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
 from orchestra.sql.session import Session, alone, connection_of  # isort: skip  first: it says what to install
 
@@ -23,6 +21,7 @@ from sqlalchemy import BigInteger, Column, Index, MetaData, String, Table, Text,
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from orchestra.service.entry import Entry, State
 from orchestra.service.outcome import Emitted
 
 metadata = MetaData()
@@ -39,35 +38,6 @@ effects = Table(
 _by_age = Index("orchestra_effects_at", effects.c.at_ms)
 
 
-class State(StrEnum):
-    """How an effect stands."""
-
-    OPEN = "open"
-    """Under way: seen only within its own transaction."""
-    DONE = "done"
-    BARRED = "barred"
-    """Its compensation came first: it may never happen."""
-    EXPIRED = "expired"
-    """It was asked for too late, was not begun, and may never happen."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the ledger says about an effect."""
-
-    state: State
-    at: datetime
-    outcome: Emitted | None = None
-    messages: tuple[Emitted, ...] = ()
-
-    @property
-    def refusal(self) -> Literal["expired", "barred"] | None:
-        """Why the effect may never happen, if it may not."""
-        if self.state is State.EXPIRED:
-            return "expired"
-        return "barred" if self.state is State.BARRED else None
-
-
 async def create_tables(engine: AsyncEngine) -> None:
     """Create the ledger's table where it is missing. Idempotent, and safe in several processes at once. Call it before
     the service starts."""
@@ -76,24 +46,43 @@ async def create_tables(engine: AsyncEngine) -> None:
         await connection.execute(CreateIndex(_by_age, if_not_exists=True))
 
 
-async def take(session: Session, effect_id: str, state: State, handler: str, at: datetime) -> Entry | None:
-    """Make the effect's row, or find the one that is there. None: it is made, and ours until the transaction ends."""
-    row = {"effect_id": effect_id, "state": state, "handler": handler, "at_ms": _millis(at)}
-    connection = await connection_of(session)
-    if (await connection.execute(_INSERT, row)).rowcount == 1:
-        return None
-    found = await find(session, effect_id)
-    assert found is not None  # what stood in the way is final and rows are kept for weeks
-    return found
+class SqlLedger:
+    """The ledger that a transaction of a SQL session writes; see :class:`orchestra.service.entry.LedgerSession`."""
 
+    __slots__ = ("_session",)
 
-async def find(session: Session, effect_id: str) -> Entry | None:
-    """The effect's row, if there is one."""
-    connection = await connection_of(session)
-    row = (await connection.execute(_SELECT, {"effect_id": effect_id})).one_or_none()
-    if row is None:
-        return None
-    return entry_of(row)
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def take(self, effect_id: str, state: State, handler: str, at: datetime) -> Entry | None:
+        row = {"effect_id": effect_id, "state": state, "handler": handler, "at_ms": _millis(at)}
+        connection = await connection_of(self._session)
+        if (await connection.execute(_INSERT, row)).rowcount == 1:
+            return None
+        found = await self.find(effect_id)
+        assert found is not None  # what stood in the way is final and rows are kept for weeks
+        return found
+
+    async def find(self, effect_id: str) -> Entry | None:
+        connection = await connection_of(self._session)
+        row = (await connection.execute(_SELECT, {"effect_id": effect_id})).one_or_none()
+        return None if row is None else entry_of(row)
+
+    async def store(self, effect_id: str, outcome: Emitted | None, messages: list[Emitted]) -> None:
+        connection = await connection_of(self._session)
+        await connection.execute(
+            _UPDATE,
+            {
+                "effect_id": effect_id,
+                "state": State.DONE,
+                "outcome": None if outcome is None else to_json(_plain(outcome)).decode(),
+                "emitted": to_json([_plain(message) for message in messages]).decode() if messages else None,
+            },
+        )
+
+    async def forget(self, effect_id: str) -> None:
+        connection = await connection_of(self._session)
+        await connection.execute(_FORGET, {"effect_id": effect_id})
 
 
 def entry_of(row: Any) -> Entry:
@@ -101,31 +90,6 @@ def entry_of(row: Any) -> Entry:
     outcome = None if row.outcome is None else _message(from_json(row.outcome))
     messages = () if row.emitted is None else tuple(map(_message, from_json(row.emitted)))
     return Entry(State(row.state), datetime.fromtimestamp(row.at_ms / 1000, UTC), outcome, messages)
-
-
-async def store(session: Session, effect_id: str, outcome: Emitted | None, messages: list[Emitted]) -> None:
-    """Say how the effect of a row that is ours ended."""
-    connection = await connection_of(session)
-    await connection.execute(
-        _UPDATE,
-        {
-            "effect_id": effect_id,
-            "state": State.DONE,
-            "outcome": None if outcome is None else to_json(_plain(outcome)).decode(),
-            "emitted": to_json([_plain(message) for message in messages]).decode() if messages else None,
-        },
-    )
-
-
-async def forget(session: Session, effect_id: str) -> None:
-    """Take the effect's row away again."""
-    connection = await connection_of(session)
-    await connection.execute(_FORGET, {"effect_id": effect_id})
-
-
-def whole_millis(moment: datetime) -> datetime:
-    """The moment as a row keeps it."""
-    return datetime.fromtimestamp(_millis(moment) / 1000, UTC)
 
 
 _INSERT = text(

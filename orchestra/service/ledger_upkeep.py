@@ -16,7 +16,8 @@ from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
 from orchestra.ids import Jitter
 from orchestra.service.background import Background, Surroundings
-from orchestra.service.ledger import Entry, State, effects, entry_of
+from orchestra.service.entry import Entry, State
+from orchestra.service.ledger import effects, entry_of
 from orchestra.sql.session import is_free
 
 _log = logging.getLogger(__name__)

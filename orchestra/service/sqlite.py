@@ -81,7 +81,11 @@ async def _connect(path: str, busy_timeout: float, synchronous: str) -> LoopConn
     except BaseException:
         raw.close()
         raise
-    return LoopConnection(raw, busy_timeout)
+    connection = LoopConnection(raw, busy_timeout)
+    # A simulation kills processes within its own: there it must be told what the operating system would close.
+    if (note := getattr(asyncio.get_running_loop(), "closes_with_process", None)) is not None:
+        note(connection.stop)
+    return connection
 
 
 class LoopConnection:

@@ -6,14 +6,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestra.testing.memory import published, running_in_memory
+    from orchestra.testing.memory_database import MemoryDatabase, MemorySession
+    from orchestra.testing.simulation import Fault, Simulation, SimulationFailed, World
     from orchestra.testing.story import Refused, Sent, Story, run
 
-__all__ = ["Refused", "Sent", "Story", "published", "run", "running_in_memory"]
+__all__ = [
+    "Fault",
+    "MemoryDatabase",
+    "MemorySession",
+    "Refused",
+    "Sent",
+    "Simulation",
+    "SimulationFailed",
+    "Story",
+    "World",
+    "published",
+    "run",
+    "running_in_memory",
+]
 
 _HOMES = {
+    "Fault": "orchestra.testing.simulation",
+    "MemoryDatabase": "orchestra.testing.memory_database",
+    "MemorySession": "orchestra.testing.memory_database",
     "Refused": "orchestra.testing.story",
     "Sent": "orchestra.testing.story",
+    "Simulation": "orchestra.testing.simulation",
+    "SimulationFailed": "orchestra.testing.simulation",
     "Story": "orchestra.testing.story",
+    "World": "orchestra.testing.simulation",
     "published": "orchestra.testing.memory",
     "run": "orchestra.testing.story",
     "running_in_memory": "orchestra.testing.memory",

@@ -45,9 +45,14 @@ class MemoryTransport:
         cluster: shared by all transports of a test.
         settings: timeouts. Default: the default settings.
         client: the process's name in faults and groups. Default: one that nobody else has.
+        patience: seconds that a consumer's fetch waits at least, for whoever simulates hours and does not want to pay
+            for idle loops that look five times a second.
     """
 
-    def __init__(self, cluster: MemoryCluster, settings: Settings | None = None, *, client: str = "") -> None:
+    def __init__(
+        self, cluster: MemoryCluster, settings: Settings | None = None, *, client: str = "", patience: float = 0.0
+    ) -> None:
+        self._patience = patience
         self.cluster = cluster
         self.client = client or f"process-{next(_numbers)}"
         self._settings = settings or Settings()
@@ -94,7 +99,9 @@ class MemoryTransport:
     def consumer(self, subscription: Subscription, listener: AssignmentListener) -> Consumer:
         self._check_open()
         name = f"{self.client}/{next(self._members)}"
-        consumer = MemoryConsumer(self.cluster, name, self._running, self._settings, subscription, listener)
+        consumer = MemoryConsumer(
+            self.cluster, name, self._running, self._settings, subscription, listener, patience=self._patience
+        )
         self._consumers.append(consumer)
         return consumer
 

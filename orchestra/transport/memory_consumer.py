@@ -51,7 +51,10 @@ class MemoryConsumer:
         settings: Settings,
         subscription: Subscription,
         listener: AssignmentListener,
+        *,
+        patience: float = 0.0,
     ) -> None:
+        self._patience = patience
         self._cluster = cluster
         self._running = running
         self._settings = settings
@@ -181,7 +184,7 @@ class MemoryConsumer:
         if self._task is None or self._is_closing:
             raise ClosedError("this consumer is not open")
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
+        deadline = loop.time() + max(timeout, self._patience)
         while True:
             await self._running.passed()
             self._arrived.clear()

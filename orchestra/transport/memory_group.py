@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Mapping
+from contextvars import Context
 
 from orchestra.errors import CommitFailedError, RecordTooLargeError
 from orchestra.transport.port import Committed, Partition
@@ -84,7 +85,9 @@ class Group:
         """The member sends no more signs of life: it is put out when its session has timed out, unless it is heard."""
         if member.name in self._members and member.name not in self._evictions:
             loop = asyncio.get_running_loop()
-            self._evictions[member.name] = loop.call_later(member.session_timeout, self.leave, member)
+            self._evictions[member.name] = loop.call_later(
+                member.session_timeout, self.leave, member, context=Context()
+            )
 
     def heard(self, member: Member) -> None:
         """The member lives after all."""
@@ -113,7 +116,9 @@ class Group:
             if member.assigned is not None:
                 self._call_back(member)
         patience = max((member.rebalance_timeout for member in self._members.values()), default=0.0)
-        self._deadline = asyncio.get_running_loop().call_later(patience, self._put_out_the_late)
+        # Its own context: it is the brokers' timer, and rings though the member that began this dies meanwhile.
+        loop = asyncio.get_running_loop()
+        self._deadline = loop.call_later(patience, self._put_out_the_late, context=Context())
 
     @staticmethod
     def _call_back(member: Member) -> None:

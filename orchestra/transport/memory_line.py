@@ -1,6 +1,7 @@
 """When does a thing that was sent arrive? Ordered delivery with delays, held while somebody is stopped (memory only).
 
-No tasks: everything runs in callbacks of the running loop, so a virtual clock and a seed decide the whole order.
+No tasks: everything runs in callbacks of the running loop, so a virtual clock and a seed decide the whole order. Each
+has an empty context: what is under way belongs to no process any more, and arrives though its sender has died.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextvars import Context
 
 
 class Valve:
@@ -64,12 +66,12 @@ class Line:
                 return
         due = self._queue[0][0]
         if due <= loop.time():
-            loop.call_soon(self._run)
+            loop.call_soon(self._run, context=Context())
         else:
-            loop.call_at(due, self._run)
+            loop.call_at(due, self._run, context=Context())
 
     def _run_soon(self) -> None:
-        asyncio.get_running_loop().call_soon(self._run)
+        asyncio.get_running_loop().call_soon(self._run, context=Context())
 
     def _run(self) -> None:
         self._scheduled = False

@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from orchestra.cli.main import app
 from orchestra.clock import SystemClock
-from orchestra.service.ledger import State, create_tables, store, take
+from orchestra.service.entry import State
+from orchestra.service.ledger import SqlLedger, create_tables
 from orchestra.service.outcome import Emitted
 from orchestra.service.sqlite import sqlite_engine
 
@@ -31,10 +32,11 @@ async def filled(path: str) -> None:
     await create_tables(engine)
     now = SystemClock().now()
     async with AsyncSession(engine) as session, session.begin():
-        await take(session, "food/1/1/reserve/action/0", State.OPEN, "stock.reserve", now)
-        await store(session, "food/1/1/reserve/action/0", REPLY, [EVENT])
-        await take(session, "food/2/1/reserve/action/0", State.BARRED, "stock.release", now - timedelta(days=2))
-        await take(session, "food/3/1/reserve/action/0", State.EXPIRED, "stock.reserve", now - timedelta(days=31))
+        ledger = SqlLedger(session)
+        await ledger.take("food/1/1/reserve/action/0", State.OPEN, "stock.reserve", now)
+        await ledger.store("food/1/1/reserve/action/0", REPLY, [EVENT])
+        await ledger.take("food/2/1/reserve/action/0", State.BARRED, "stock.release", now - timedelta(days=2))
+        await ledger.take("food/3/1/reserve/action/0", State.EXPIRED, "stock.reserve", now - timedelta(days=31))
     await engine.dispose()
 
 
