@@ -21,6 +21,7 @@ from orchestra.coordinator.exchange import Change
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import Instance, decode_instance, to_given
+from orchestra.coordinator.wire import Wire
 from orchestra.events.message import Command, StepFailed, StepRefused, spec_of
 from orchestra.flows.decision import StepView
 from orchestra.testing.memory_database import all_databases
@@ -34,7 +35,10 @@ _WAITS_OUTSIDE: Final = frozenset(("wait", "approval", "call", "state"))
 """Kinds of nodes that wait for what only the world can bring."""
 _NO_UNDO: Final = frozenset(("read_only", "retriable", "pivot"))
 _NOT_IN_TURN: Final = frozenset(
-    ("instance.queued", "instance.parked", "instance.released", "input.waits", "instance.restarted", "start.repeated")
+    (
+        *("instance.queued", "instance.parked", "instance.released", "input.waits", "operator.restart"),
+        *("start.refused", "event.early", "flow.migrated"),
+    )
 )
 """Journal lines of inputs that were not taken in one by one, as they came."""
 
@@ -211,10 +215,9 @@ def _check_replay(
     rules = Advance(
         coordinator.flows,
         Journal(names, shard),
-        topic=director.settings.topic,
-        inbox=names.inbox,
-        shard=shard,
+        Wire(director.settings.topic, names.inbox, shard, coordinator.partitions),
         outcome_bytes=coordinator.outcome_bytes,
+        early=coordinator.limits.early,
     )
     again: Instance | None = None
     values: dict[str, bytes] = {}

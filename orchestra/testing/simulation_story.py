@@ -60,7 +60,7 @@ def _told(event: Event) -> Iterator[tuple[str, str]]:
         yield from _journal(event.record.value or b"{}")
     elif kind == ALERTED.decode():
         raw = from_json(event.record.value or b"{}")
-        yield "alert", f"{raw.get('instance', '')}: {raw['code']}: {raw['note']}"
+        yield "alert", f"{raw.get('instance', '')}: {raw['code']}: {_last_line(raw['note'])}"
     elif "orchestra-input" in headers:
         yield (
             event.partition.topic,
@@ -74,8 +74,13 @@ def _journal(value: bytes) -> Iterator[tuple[str, str]]:
     raw = from_json(value)
     for line in raw["lines"]:
         step = f" {line['step']}" if line.get("step") else ""
-        note = f": {line['note'].splitlines()[-1]}" if line.get("note") else ""
+        note = f": {_last_line(line['note'])}" if line.get("note") else ""
         yield "journal", f"{raw['instance']}: {line['what']}{step}{note}"
+
+
+def _last_line(note: str) -> str:
+    """Of a traceback, what it ends with."""
+    return next(reversed(note.strip().splitlines()), "")
 
 
 def _sender(headers: dict[str, str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from orchestra.flows.decision import Decision, Definition
@@ -31,4 +30,4 @@ class Mutant:
     @staticmethod
     def altered(decision: Decision, **changes: Any) -> Decision:
         """The decision with other fields."""
-        return replace(decision, **changes)
+        return decision._replace(**changes)
