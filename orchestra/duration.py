@@ -35,8 +35,8 @@ def seconds(duration: Duration) -> float:
 
 
 def in_words(length: float) -> str:
-    """So many seconds, for people: "30 s", "5 min", "1.5 h", "2 days"."""
+    """So many seconds, for people: "30 s", "5 min", "1.5 h", "1 day", "14 days"."""
     for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if length >= size * (2 if unit == "days" else 1):
-            return f"{length / size:.3g} {unit}"
+        if length >= size:
+            return "1 day" if length == 86400.0 else f"{length / size:.3g} {unit}"
     return f"{length:.3g} s" if length >= 1 else f"{length * 1000:.3g} ms"

@@ -131,9 +131,10 @@ class _Plan:
                 yield _node(f"l{number}", *_room(line_label(line), EDGE_TEXT, _EDGE_LEADING))
         for inner in self._picture.groups:
             if inner.parent == group and self._inside(inner.id):
-                across, down = _room(group_label(inner), GROUP_TEXT, _GROUP_LEADING)
+                label = group_label(inner)
+                blank = _blank(*_room(label, GROUP_TEXT, _GROUP_LEADING)) if label else '""'
                 yield f"subgraph {self._clusters[inner.id]} {{"
-                yield f"margin=16; labeljust=l; label={_blank(across, down)};"
+                yield f"margin=16; labeljust=l; label={blank};"
                 yield from self._within(inner.id)
                 yield "}"
 

@@ -80,7 +80,7 @@ MARKS: dict[Mark, Colours] = {
     Mark.FAILED: Colours("#fee2e2", "#b91c1c", "#7f1d1d"),
     Mark.UNDONE: Colours("#ffedd5", "#c2410c", "#7c2d12"),
     Mark.SKIPPED: Colours("#f1f5f9", "#64748b", "#475569"),
-    Mark.NOT_REACHED: _GREY,
+    Mark.NOT_REACHED: Colours("#f8fafc", "#94a3b8", "#64748b"),
     Mark.NEW: Colours("#dcfce7", "#15803d", "#14532d"),
     Mark.CHANGED: Colours("#fef9c3", "#a16207", "#713f12"),
     Mark.GONE: Colours("#fee2e2", "#b91c1c", "#7f1d1d"),
@@ -95,7 +95,7 @@ PARTS: dict[PartKind, tuple[str, Colours]] = {
 
 LINES: dict[LineKind, tuple[str, str]] = {
     LineKind.NEXT: ("#475569", ""),
-    LineKind.AFTER: ("#475569", "6 4"),
+    LineKind.AFTER: ("#94a3b8", ""),
     LineKind.UNDO: ("#c2410c", "2 4"),
     LineKind.TIMER: ("#7e22ce", "6 4"),
     LineKind.TROUBLE: ("#b91c1c", ""),
@@ -123,7 +123,8 @@ def outline_of(shape: Shape) -> Outline:
 def caption_of(shape: Shape) -> str:
     """The small line above its name; with how far it is, if that is known."""
     caption = shape.caption if shape.caption is not None else LOOKS[shape.kind].caption
-    return " · ".join(part for part in (caption, shape.mark.value if shape.mark else "") if part)
+    mark = shape.mark.value if shape.mark not in (None, Mark.NOT_REACHED) else ""
+    return " · ".join(part for part in (caption, mark) if part)
 
 
 def part_text(part: Part) -> str:

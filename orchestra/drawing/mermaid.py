@@ -18,7 +18,7 @@ _OUTLINES = {
 }
 _ARROWS = {
     LineKind.NEXT: "-->",
-    LineKind.AFTER: "-.->",
+    LineKind.AFTER: "-->",
     LineKind.UNDO: "-.->",
     LineKind.TIMER: "-.->",
     LineKind.TROUBLE: "==>",
@@ -106,7 +106,9 @@ def _legend(picture: Picture) -> Iterator[str]:
     yield "    direction LR"
     for mark in picture.legend:
         yield f'    legend{_mark_class(mark)}["{mark}"]:::{_mark_class(mark)}'
+    yield "    " + " ~~~ ".join(f"legend{_mark_class(mark)}" for mark in picture.legend)
     yield "end"
+    yield "style legend fill:#ffffff,stroke:#cbd5e1"
 
 
 def _styles(picture: Picture) -> Iterator[str]:

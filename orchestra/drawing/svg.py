@@ -15,7 +15,7 @@ from orchestra.flows.picture import Mark, Picture, Shape
 _MARGIN = 24.0
 _TITLE, _SUBTITLE, _NOTE = 18.0, 12.0, 11.5
 _FONT = "Helvetica, Arial, 'Liberation Sans', sans-serif"
-_INK, _FADED = "#0f172a", "#475569"
+_INK, _FADED, _UNUSED = "#0f172a", "#475569", "#94a3b8"
 
 
 def svg(picture: Picture) -> str:
@@ -55,11 +55,11 @@ def _drawn(layout: Layout) -> Iterator[str]:
     for group in layout.groups:
         yield from _group(group)
     for line in layout.lines:
-        yield from _line(line, is_faded=Mark.NOT_REACHED in (marks.get(line.line.start), marks.get(line.line.end)))
+        is_faded = Mark.NOT_REACHED in (marks.get(line.line.start), marks.get(line.line.end))
+        yield from _line(line, is_faded=is_faded)
+        yield from _line_label(line, is_faded=is_faded)
     for shape in layout.shapes:
         yield from _shape(shape)
-    for line in layout.lines:
-        yield from _line_label(line)
 
 
 # ---- shapes
@@ -141,7 +141,7 @@ def _text(
 
 def _line(placed: PlacedLine, *, is_faded: bool) -> Iterator[str]:
     colour, dashes = LINES[placed.line.kind]
-    colour = "#cbd5e1" if is_faded else colour
+    colour = _UNUSED if is_faded else colour
     path = "".join(map(_path, placed.curves))
     dash = f' stroke-dasharray="{dashes}"' if dashes else ""
     yield f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.6"{dash}/>'
@@ -165,10 +165,10 @@ def _arrow(end: Point, tip: Point) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
 
 
-def _line_label(placed: PlacedLine) -> Iterator[str]:
+def _line_label(placed: PlacedLine, *, is_faded: bool) -> Iterator[str]:
     if placed.at is None:
         return
-    colour = LINES[placed.line.kind][0]
+    colour = _UNUSED if is_faded else LINES[placed.line.kind][0]
     x, middle = placed.at
     top = middle - 14.0 * len(placed.label) / 2
     for number, line in enumerate(placed.label):

@@ -6,14 +6,28 @@ box. Names are shown as words: ``is_large`` as "is large".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import singledispatch
 from inspect import cleandoc
 
 from orchestra.duration import in_words
 from orchestra.events.message import Message
-from orchestra.flows.graph import EndPart, Graph, GraphNode, Kind, StepNode
-from orchestra.flows.picture import Line, LineKind, Part, PartKind, Picture, Shape, ShapeKind
+from orchestra.flows.graph import (
+    AnyOfNode,
+    ApprovalNode,
+    CallNode,
+    DelayNode,
+    EndPart,
+    Graph,
+    GraphNode,
+    JoinNode,
+    Kind,
+    SettledNode,
+    StepNode,
+    WaitNode,
+)
+from orchestra.flows.picture import Group, Line, LineKind, Part, PartKind, Picture, Shape, ShapeKind
 
 START, COMPLETED, COMPENSATED = "!start", "!completed", "!compensated"
 """Ids of what is no node. A node's name is a Python name, so neither is one."""
@@ -29,11 +43,12 @@ _KINDS = {
 
 def picture_of(graph: Graph) -> Picture:
     """The picture of a flow: what follows what, how each step is undone, how long it may take, how it ends."""
-    nodes = [draw_node(node) for node in graph.nodes.values()]
+    nodes = [replace(draw_node(node), group=_group_of(graph, node.name)) for node in graph.nodes.values()]
     return Picture(
         title=f"{graph.name}, version {graph.version}",
         subtitle=summary_of(graph.owner),
         nodes=[_start(graph), *nodes, *_ends(graph)],
+        groups=list(_groups(graph)),
         edges=[*_lines(graph), *_ways_back(graph), *_ways_to_ends(graph)],
         notes=list(_notes(graph)),
     )
@@ -51,9 +66,68 @@ def _(node: StepNode) -> Shape:
         id=node.name,
         label=words(node.name),
         kind=_KINDS[node.kind],
+        caption=None if node.when is None else f"only if {rule_name(node.when)}",
+        is_optional=node.when is not None,
         detail=(message_name(node.command), patience(node)),
         parts=undo_parts(node),
     )
+
+
+@draw_node.register
+def _(node: CallNode) -> Shape:
+    detail = (f"flow {node.flow}", message_name(node.command), patience(node))
+    shape = Shape(id=node.name, label=words(node.name), kind=ShapeKind.CALL, detail=detail, parts=undo_parts(node))
+    if node.when is None:
+        return shape
+    return replace(shape, caption=f"runs another flow, only if {rule_name(node.when)}", is_optional=True)
+
+
+@draw_node.register
+def _(node: AnyOfNode) -> Shape:
+    return Shape(id=node.name, label=words(node.name), kind=ShapeKind.ANY_OF)
+
+
+@draw_node.register
+def _(node: SettledNode) -> Shape:
+    detail = (f"at least {node.at_least} must work",) if node.at_least else ("goes on whatever comes of them",)
+    return Shape(id=node.name, label=words(node.name), kind=ShapeKind.SETTLED, detail=detail)
+
+
+@draw_node.register
+def _(node: DelayNode) -> Shape:
+    return Shape(id=node.name, label=words(node.name), kind=ShapeKind.DELAY, detail=(in_words(node.delay),))
+
+
+@draw_node.register
+def _(node: WaitNode) -> Shape:
+    detail = [message_name(node.event)]
+    if node.where is not None:
+        detail.append(f"where {rule_name(node.where)}")
+    detail.append(_until(node.timeout, node.on_timeout))
+    return Shape(id=node.name, label=words(node.name), kind=ShapeKind.WAIT, detail=detail)
+
+
+@draw_node.register
+def _(node: ApprovalNode) -> Shape:
+    rejected = "fails" if node.on_reject == "fail" else "goes on"
+    escalations = [f"after {in_words(after)} {role} too" for after, role in node.escalations]
+    detail = [node.role, *escalations, _until(node.timeout, node.on_timeout), f"if rejected, {rejected}"]
+    return Shape(id=node.name, label=words(node.name), kind=ShapeKind.APPROVAL, detail=detail)
+
+
+_ON_TIMEOUT = {"fail": "fails", "continue": "goes on without", "approve": "counts as approved"}
+
+
+def _until(timeout: float | None, on_timeout: str) -> str:
+    if timeout is None:
+        return "waits as long as it takes"
+    return f"at most {in_words(timeout)}, then {_ON_TIMEOUT[on_timeout]}"
+
+
+def rule_name(rule: Callable[..., object]) -> str:
+    """A guard, for people: the words of its name."""
+    name = getattr(rule, "__name__", "")
+    return words(name) if name.isidentifier() else "a rule says so"
 
 
 def patience(node: StepNode) -> str:
@@ -94,7 +168,8 @@ def summary_of(owner: type) -> str:
 
 def _start(graph: Graph) -> Shape:
     label = " or ".join(message_name(event) for event in graph.starts.values())
-    return Shape(id=START, label=label, kind=ShapeKind.START)
+    detail = (f"all within {in_words(graph.deadline)}",) if graph.deadline else ()
+    return Shape(id=START, label=label, kind=ShapeKind.START, detail=detail)
 
 
 def _ends(graph: Graph) -> Iterator[Shape]:
@@ -139,15 +214,33 @@ def _ways_back(graph: Graph) -> Iterator[Line]:
 
 
 def _failing(graph: Graph) -> list[str]:
-    """The nodes of a saga by which it can fail."""
+    """The nodes by which a saga can fail; what fails within a join does not make it fail."""
     if not graph.saga:
         return []
-    return [
-        name for name, node in graph.nodes.items() if not isinstance(node, StepNode) or node.kind is not Kind.RETRIABLE
-    ]
+    return [name for name, node in graph.nodes.items() if node.may_fail and name not in graph.guards]
+
+
+# ---- frames around what a join takes upon itself
+
+
+def _group_of(graph: Graph, name: str) -> str | None:
+    join = name if isinstance(graph.nodes[name], JoinNode) else graph.guards.get(name)
+    return None if join is None else _frame(join)
+
+
+def _frame(join: str) -> str:
+    return f"!{join}"
+
+
+def _groups(graph: Graph) -> Iterator[Group]:
+    for join in graph.joins:
+        outer = graph.guards.get(join.name)
+        yield Group(id=_frame(join.name), label="", parent=None if outer is None else _frame(outer))
 
 
 def _notes(graph: Graph) -> Iterator[str]:
+    if graph.joins:
+        yield "What fails within a frame is undone within it; the flow goes on from the join."
     if not graph.saga:
         yield "When a step fails, the flow halts there and shows why. An operator retries it, starts anew or cancels."
         return
