@@ -72,6 +72,7 @@ LOOKS: dict[ShapeKind, Look] = {
     ShapeKind.FLOW: Look(Outline.DOUBLE, _TEAL, "flow"),
     ShapeKind.EVENT: Look(Outline.PILL, _PLAIN, "event"),
     ShapeKind.COMMAND: Look(Outline.PILL, _PURPLE, "command"),
+    ShapeKind.TROUBLE: Look(Outline.PILL, _RED),
 }
 
 MARKS: dict[Mark, Colours] = {

@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import singledispatch
 from inspect import cleandoc
+from typing import Protocol, runtime_checkable
 
 from orchestra.duration import in_words
+from orchestra.errors import DefinitionError
 from orchestra.events.message import Message
+from orchestra.flows.decision import Definition
 from orchestra.flows.graph import (
     AnyOfNode,
     ApprovalNode,
@@ -39,6 +42,27 @@ _KINDS = {
     Kind.RETRIABLE: ShapeKind.RETRIABLE,
     Kind.READ_ONLY: ShapeKind.READ_ONLY,
 }
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A definition that draws itself: a state machine does."""
+
+    def picture(self) -> Picture: ...
+
+
+def draw(definition: Definition) -> Picture:
+    """The picture of any definition.
+
+    Raises:
+        DefinitionError: it is of a kind that has no picture.
+    """
+    if isinstance(definition, Drawn):
+        return definition.picture()
+    graph = getattr(definition, "graph", None)
+    if isinstance(graph, Graph):
+        return picture_of(graph)
+    raise DefinitionError(f"{definition.name}: a {type(definition).__name__} has no picture")
 
 
 def picture_of(graph: Graph) -> Picture:

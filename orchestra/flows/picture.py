@@ -43,6 +43,8 @@ class ShapeKind(StrEnum):
     FLOW = "flow"
     EVENT = "event"
     COMMAND = "command"
+    TROUBLE = "trouble"
+    """Something that is wrong."""
 
 
 class PartKind(StrEnum):

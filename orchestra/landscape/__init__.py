@@ -1,0 +1,1 @@
+"""Who publishes, and who reacts, across services and flows? What is missing, and what could go round for ever?"""
