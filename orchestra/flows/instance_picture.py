@@ -16,6 +16,7 @@ _MARKS: Mapping[str, Mark] = {
     "failed": Mark.FAILED, "stuck": Mark.FAILED,
     "omitted": Mark.SKIPPED, "cancelled": Mark.SKIPPED, "skipped": Mark.SKIPPED,
 }  # fmt: skip
+_LEGEND = (Mark.DONE, Mark.RUNNING, Mark.FAILED, Mark.UNDONE, Mark.SKIPPED, Mark.NOT_REACHED)
 
 
 def marked(picture: Picture, steps: Sequence[StepView], *, instance: str, status: str) -> Picture:
@@ -34,7 +35,7 @@ def marked(picture: Picture, steps: Sequence[StepView], *, instance: str, status
     nodes = [_marked(shape, views, undone, status) for shape in picture.nodes]
     groups = [_marked_group(group, views) for group in picture.groups]
     seen = {shape.mark for shape in nodes}
-    legend = [mark for mark in Mark if mark is not Mark.SKIPPED or mark in seen]
+    legend = [mark for mark in _LEGEND if mark is not Mark.SKIPPED or mark in seen]
     return replace(
         picture,
         title=f"{instance}: {status}",
