@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,9 +18,9 @@ from orchestra.coordinator.exchange import Append, Deflect, Output, Send
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.letters import coordinator_letter
 from orchestra.coordinator.names import Names
-from orchestra.coordinator.record import OutboxMessage
+from orchestra.coordinator.record import OutboxMessage, Ref
 from orchestra.coordinator.shard import Shard
-from orchestra.errors import DecodeError, FencedError, RecordTooLargeError, TransportError
+from orchestra.errors import AccessDeniedError, DecodeError, FencedError, RecordTooLargeError, TopicError, TransportError
 from orchestra.service.dead_letter import without_payload
 from orchestra.transport.port import FencedLog, Outgoing, Position, Publisher, Record
 
@@ -31,6 +31,9 @@ MAX_PENDING = 1000
 _SLICE = 20
 """Records decided before the loop gets its turn: about two milliseconds."""
 _SLOW = 0.1
+_TRIES = 5
+"""Of an answer that its topic refuses."""
+_REFUSALS = (TopicError, AccessDeniedError, RecordTooLargeError)
 _TICK = 1.0
 """The longest that time goes unnoticed, in seconds."""
 
@@ -88,6 +91,7 @@ class Owner:
         self._letter: Outgoing | None = None
         self._again_at: float | None = None
         self._failures = 0
+        self._refused: Counter[Ref] = Counter()
         self._error: TransportError | None = None
         self._is_taking = True
         self._wake = asyncio.Event()
@@ -277,10 +281,24 @@ class Owner:
     # ---- what failed is sent again, later and later
 
     def _fail_send(self, message: OutboxMessage, error: BaseException | None) -> None:
+        if self._is_undeliverable(message, error):
+            self.shard.sent(message)
+            self._shout("answer.undeliverable", f"{message.ref.instance}: {message.id} to {message.topic}: {error}")
+            return
         self.shard.not_sent(message)
         self._means.counters.failed_sends += 1
         _log.warning("%s: message %s to %s was not sent: %s", message.ref.instance, message.id, message.topic, error)
         self._back_off()
+
+    def _is_undeliverable(self, message: OutboxMessage, error: BaseException | None) -> bool:
+        """Where an answer goes is said by whoever asked, and may be nowhere. Nothing else waits behind it for ever."""
+        if message.kind != "outcome" or not isinstance(error, _REFUSALS):
+            return False
+        self._refused[message.ref] += 1
+        if self._refused[message.ref] < _TRIES:
+            return False
+        del self._refused[message.ref]
+        return True
 
     def _back_off(self) -> None:
         self._failures += 1
