@@ -20,6 +20,12 @@ if TYPE_CHECKING:
         DecodeError,
         DefinitionError,
         EncodeError,
+        FlowError,
+        FlowFailedError,
+        FlowQueryError,
+        FlowRefusedError,
+        FlowTimeoutError,
+        InstanceUnknownError,
         OrchestraError,
         OutcomeUnknownError,
         PermanentError,
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from orchestra.flows.failure import Failure
     from orchestra.flows.machine import StateMachine, on_started, state
     from orchestra.flows.machine_state import Data, State
+    from orchestra.flows.query import FlowView, query
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.outbox.outbox import Outbox
     from orchestra.outbox.table import create_tables as create_outbox_tables
@@ -80,7 +87,14 @@ __all__ = [
     "Event",
     "Failure",
     "Flow",
+    "FlowError",
     "FlowFailed",
+    "FlowFailedError",
+    "FlowQueryError",
+    "FlowRefusedError",
+    "FlowTimeoutError",
+    "FlowView",
+    "InstanceUnknownError",
     "Json",
     "Key",
     "OrchestraError",
@@ -119,6 +133,7 @@ __all__ = [
     "optional",
     "pivot",
     "prune_ledger",
+    "query",
     "repeat",
     "settled",
     "sqlite_engine",
@@ -144,6 +159,12 @@ _HOMES = {
         "DecodeError",
         "DefinitionError",
         "EncodeError",
+        "FlowError",
+        "FlowFailedError",
+        "FlowQueryError",
+        "FlowRefusedError",
+        "FlowTimeoutError",
+        "InstanceUnknownError",
         "OrchestraError",
         "OutcomeUnknownError",
         "PermanentError",
@@ -191,6 +212,7 @@ _HOMES = {
         "Data",
         "State",
     ),
+    "orchestra.flows.query": ("FlowView", "query"),
     "orchestra.flows.saga": (
         "Flow",
         "Saga",

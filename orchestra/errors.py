@@ -16,6 +16,12 @@ OrchestraError
 │   ├── AskTimeoutError    no answer in time: whether it was done is unknown
 │   ├── AskFailedError     a dead letter: whether it was done is unknown, and no answer will come
 │   └── AskRefusedError    proven not done
+├── FlowError              a flow was started or asked for something, and there is no answer that can be given
+│   ├── FlowTimeoutError       not over, or no answer, in time: the instance goes on
+│   ├── FlowRefusedError       not done, and why
+│   ├── FlowFailedError        it is over, and not with what was wanted
+│   ├── InstanceUnknownError   there is no such instance
+│   └── FlowQueryError         what a query wants to know is not there
 └── TransportError         the log did not do what was asked
     ├── UnreachableError       no broker answered within the deadline
     ├── OutcomeUnknownError    sent, but nobody knows whether it was stored
@@ -331,3 +337,58 @@ class AskRefusedError(AskError):
     def __init__(self, message: str, *, effect_id: str, reason: str) -> None:
         super().__init__(message, effect_id=effect_id)
         self.reason = reason
+
+
+class FlowError(OrchestraError):
+    """A flow was started, or asked for something, and there is no answer that can be given.
+
+    Attributes:
+        instance: its id, ``<flow>/<percent-encoded key>``, where it is known.
+    """
+
+    code = "flow"
+
+    def __init__(self, message: str, *, instance: str | None = None) -> None:
+        super().__init__(message)
+        self.instance = instance
+
+
+class FlowTimeoutError(FlowError, TimeoutError):
+    """It was not over, or did not answer, in time. The instance goes on; wait for it again with the same call."""
+
+    code = "flow-timeout"
+    retriable = True
+
+
+class FlowRefusedError(FlowError):
+    """Not done: the instance is in no state for it, or was started with another content. The text says why."""
+
+    code = "flow-refused"
+
+
+class FlowFailedError(FlowError):
+    """The flow is over, and its end is not what was wanted: it was undone, or says something else.
+
+    Attributes:
+        event: what it published at its end, if it did.
+        status: ``completed`` or ``compensated``.
+    """
+
+    code = "flow-failed"
+
+    def __init__(self, message: str, *, instance: str, status: str, event: object = None) -> None:
+        super().__init__(message, instance=instance)
+        self.status = status
+        self.event = event
+
+
+class InstanceUnknownError(FlowError):
+    """There is no such instance: it never was, has not started yet, or is no longer remembered."""
+
+    code = "instance-unknown"
+
+
+class FlowQueryError(FlowError):
+    """What a query wants to know is not there. The text says why."""
+
+    code = "flow-query"

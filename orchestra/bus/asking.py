@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from orchestra.bus.stamp import Stamp
@@ -62,24 +63,22 @@ class AskStatistics:
     misfits: int = 0
 
 
-class _Ask:
-    """One command that waits for its outcome."""
+class Wait:
+    """Something that was sent, and waits for an answer that carries its effect id."""
 
-    __slots__ = ("command", "effect_id", "future", "is_sent", "outcomes", "remark", "sending")
+    __slots__ = ("effect_id", "future", "is_sent", "label", "remark", "sending")
 
-    def __init__(self, command: Command[Any, Any], effect_id: str) -> None:
-        spec = spec_of(type(command))
-        self.command = type(command).__qualname__
+    def __init__(self, label: str, effect_id: str) -> None:
+        self.label = label
         self.effect_id = effect_id
-        self.outcomes = {spec_of(each).type: each for each in (*spec.replies, *spec.rejections)}
-        self.future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.is_sent = False
         self.sending: asyncio.Future[Position] | None = None
         self.remark = ""
         """What came instead of an answer."""
 
     def sent(self, sending: asyncio.Future[Position]) -> None:
-        """Wait no longer for the answer to a command that is surely not stored."""
+        """Wait no longer for the answer to what is surely not stored."""
         self.is_sent = True
         self.sending = sending
         sending.add_done_callback(self._ended)
@@ -94,6 +93,25 @@ class _Ask:
             self.future.set_exception(error)
 
     def take(self, answer: Envelope) -> bool:
+        """Whether this is the answer."""
+        raise NotImplementedError
+
+    def closed(self) -> Exception:
+        """What to raise when the bus is closed meanwhile."""
+        raise NotImplementedError
+
+
+class _Ask(Wait):
+    """One command that waits for its outcome."""
+
+    __slots__ = ("outcomes",)
+
+    def __init__(self, command: Command[Any, Any], effect_id: str) -> None:
+        super().__init__(type(command).__qualname__, effect_id)
+        spec = spec_of(type(command))
+        self.outcomes = {spec_of(each).type: each for each in (*spec.replies, *spec.rejections)}
+
+    def take(self, answer: Envelope) -> bool:
         """Whether this answers the command."""
         try:
             if (cls := self.outcomes.get(answer.type)) is not None:
@@ -105,7 +123,7 @@ class _Ask:
             elif answer.type == spec_of(StepRefused).type:
                 self.fail(self._refused(answer.value(StepRefused)))
             else:
-                self.remark = f"; an answer came of type {answer.type!r}, which is no outcome of {self.command}"
+                self.remark = f"; an answer came of type {answer.type!r}, which is no outcome of {self.label}"
                 return False
         except DecodeError as error:
             self.remark = f"; an answer came that cannot be read: {error}"
@@ -114,7 +132,7 @@ class _Ask:
 
     def _failed(self, answer: StepFailed) -> AskFailedError:
         return AskFailedError(
-            f"{self.command} is a dead letter of its service ({answer.reason}: {answer.error}), id "
+            f"{self.label} is a dead letter of its service ({answer.reason}: {answer.error}), id "
             f"{answer.dead_letter_id}: whether it was done is unknown; effect id {self.effect_id}",
             effect_id=self.effect_id,
             dead_letter_id=answer.dead_letter_id,
@@ -123,7 +141,7 @@ class _Ask:
 
     def _refused(self, answer: StepRefused) -> AskRefusedError:
         return AskRefusedError(
-            f"{self.command} was refused ({answer.reason}: {answer.note}): it was not done; effect id {self.effect_id}",
+            f"{self.label} was refused ({answer.reason}: {answer.note}): it was not done; effect id {self.effect_id}",
             effect_id=self.effect_id,
             reason=answer.reason,
         )
@@ -134,8 +152,12 @@ class _Ask:
         else:
             what = f"not sent within {seconds:g} s: it was not done; ask again, also with"
         return AskTimeoutError(
-            f"{self.command}: {what} effect_id={self.effect_id!r}", effect_id=self.effect_id, was_sent=self.is_sent
+            f"{self.label}: {what} effect_id={self.effect_id!r}", effect_id=self.effect_id, was_sent=self.is_sent
         )
+
+    def closed(self) -> AskError:
+        why = "the bus was closed before an answer came: whether it was done is unknown"
+        return AskError(f"{self.label}: {why}; effect id {self.effect_id}", effect_id=self.effect_id)
 
 
 class Asking:
@@ -167,7 +189,7 @@ class Asking:
         self._clock = clock
         self._jitter = jitter
         self._room = asyncio.Semaphore(most)
-        self._asks: dict[str, list[_Ask]] = {}
+        self._asks: dict[str, list[Wait]] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._opening: asyncio.Task[Partition] | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -182,22 +204,33 @@ class Asking:
     ) -> Event:
         """The command's outcome. Raises as ``Bus.ask``."""
         ask = _Ask(command, effect_id or new_id())
-        try:
-            async with asyncio.timeout(seconds):
-                async with self._room:
-                    return await self._exchange(ask, command, seconds, extensions)
-        except TimeoutError:
-            raise ask.late(seconds) from None
-
-    async def _exchange(
-        self, ask: _Ask, command: Command[Any, Any], seconds: float, extensions: dict[str, Value]
-    ) -> Event:
         until = self._clock.now() + timedelta(seconds=seconds)
+        try:
+            outcome: Event = await self.exchange(
+                ask, lambda place: self._record(ask, command, place, until, extensions), seconds=seconds
+            )
+        except TimeoutError as error:
+            if isinstance(error, AskError):
+                raise
+            raise ask.late(seconds) from None
+        return outcome
+
+    async def exchange(self, wait: Wait, record: Callable[[Partition], Outgoing], *, seconds: float) -> Any:
+        """Send what ``record`` makes for the place where answers come, and return the answer.
+
+        Raises:
+            TimeoutError: none came.
+        """
+        async with asyncio.timeout(seconds):
+            async with self._room:
+                return await self._exchange(wait, record)
+
+    async def _exchange(self, ask: Wait, record: Callable[[Partition], Outgoing]) -> Any:
         place = await self._place()
         self._asks.setdefault(ask.effect_id, []).append(ask)
         self.statistics.in_flight += 1
         try:
-            ask.sent(await self._publisher.send(self._record(ask, command, place, until, extensions)))
+            ask.sent(await self._publisher.send(record(place)))
             return await ask.future
         finally:
             self.statistics.in_flight -= 1
@@ -206,7 +239,7 @@ class Asking:
                 ask.sending.cancel()  # what nobody waits for any more, and has not left, is not sent
 
     def _record(
-        self, ask: _Ask, command: Command[Any, Any], place: Partition, until: Any, extensions: dict[str, Value]
+        self, ask: _Ask, command: Command[Any, Any], place: Partition, until: datetime, extensions: dict[str, Value]
     ) -> Outgoing:
         about: dict[str, Value] = {
             **extensions,
@@ -217,7 +250,7 @@ class Asking:
         }
         return self._stamp.record(command, id=new_id(), time=self._clock.now(), extensions=about)
 
-    def _forget(self, ask: _Ask) -> None:
+    def _forget(self, ask: Wait) -> None:
         same = self._asks[ask.effect_id]
         same.remove(ask)
         if not same:
@@ -289,8 +322,7 @@ class Asking:
         """Fail what still waits, and stop reading. Idempotent."""
         for asks in self._asks.values():
             for ask in asks:
-                why = "the bus was closed before an answer came: whether it was done is unknown"
-                ask.fail(AskError(f"{ask.command}: {why}; effect id {ask.effect_id}", effect_id=ask.effect_id))
+                ask.fail(ask.closed())
         tasks = [task for task in (self._opening, self._reading) if task is not None]
         for task in tasks:
             task.cancel()

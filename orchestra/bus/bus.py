@@ -1,4 +1,4 @@
-"""How does any program publish events, and ask a service something? From a web handler, a script, a test."""
+"""How does any program publish events, ask a service something, run a flow? From a web handler, a script, a test."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from orchestra.bus.asking import Asking, AskStatistics
 from orchestra.bus.bulk import Bulk
+from orchestra.bus.flows import BusOfFlows
 from orchestra.bus.stamp import Stamp
 from orchestra.clock import Clock, SystemClock
 from orchestra.duration import Duration, seconds
@@ -27,14 +29,17 @@ from orchestra.transport.topic_setup import find_problems
 if TYPE_CHECKING:
     from cloudevents.core.v1.event import CloudEvent
 
+    from orchestra.bus.flow_calls import FlowCalls
+    from orchestra.coordinator.coordinator import Coordinator
+
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 
 R = TypeVar("R", bound=Event)
 J = TypeVar("J", bound=Event)
 
 
-class Bus:
-    """A way to publish events and to ask services. Made by :func:`connect`; safe to share between tasks.
+class Bus(BusOfFlows):
+    """A way to publish events, to ask services, and to run flows. Made by :func:`connect`; safe to share between tasks.
 
     Every call has an end: a record that is not acknowledged within the settings' ``delivery_timeout`` fails, an ask
     ends at its own timeout.
@@ -50,6 +55,7 @@ class Bus:
         clock: Clock,
         jitter: Jitter,
         most_asks: int,
+        coordinators: Sequence[Coordinator] = (),
     ) -> None:
         self.name = name
         self._publisher = publisher
@@ -61,6 +67,7 @@ class Bus:
         self._asking = Asking(
             name, self._stamp, publisher, transport, settings, clock=clock, jitter=jitter, most=most_asks
         )
+        self._coordinators = coordinators
         self._is_open = True
         self._calls = _Calls()
 
@@ -231,6 +238,20 @@ class Bus:
         """What became of answers so far."""
         return self._asking.statistics
 
+    @cached_property
+    def _flows(self) -> FlowCalls:
+        from orchestra.bus.flow_calls import FlowCalls
+
+        return FlowCalls(
+            self._asking,
+            self._stamp,
+            self._publisher,
+            self._transport,
+            self._settings,
+            clock=self._clock,
+            coordinators=self._coordinators,
+        )
+
     # ---- life
 
     def _call(self) -> _Calls:
@@ -288,6 +309,7 @@ async def connect(
     transport: Transport | None = None,
     token: Callable[[], Awaitable[str]] | None = None,
     max_asks: int = 1000,
+    coordinators: Sequence[Coordinator] = (),
     clock: Clock | None = None,
 ) -> AsyncGenerator[Bus]:
     """A :class:`Bus`, for as long as the block runs: ``async with orchestra.connect() as bus``.
@@ -299,7 +321,8 @@ async def connect(
         name: of this program: in the source of its events (``/bus/<name>``) and its reply topic (``<name>.replies``).
         transport: another way to a log, such as one in memory: started, and closed, by the caller.
         token: gives OAUTHBEARER tokens, where that is the SASL mechanism.
-        max_asks: so many asks may be in flight; further ones wait, within their own time.
+        max_asks: so many asks and runs may be in flight; further ones wait, within their own time.
+        coordinators: those whose instances this program cancels, signals or queries.
         clock: for tests.
 
     Raises:
@@ -327,6 +350,7 @@ async def connect(
             clock=clock or SystemClock(),
             jitter=system_jitter,
             most_asks=max_asks,
+            coordinators=coordinators,
         )
         try:
             yield bus

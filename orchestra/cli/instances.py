@@ -28,7 +28,7 @@ Target = Annotated[str, typer.Argument(help="A Coordinator, or an App with one: 
 
 _COLOURS = {
     "running": "cyan", "queued": "cyan", "compensating": "yellow", "completed": "green", "compensated": "green",
-    "parked": "red", "stuck": "red", "halted": "red",
+    "early": "cyan", "parked": "red", "stuck": "red", "halted": "red",
 }  # fmt: skip
 
 

@@ -68,7 +68,7 @@ class Advance:
         self, key: str, instance: Instance | None, given: Given, now: datetime, *, free: bool
     ) -> Change | Deflected | None:
         """What follows from an input. See :class:`orchestra.coordinator.exchange.Rules`."""
-        if instance is None or early.is_unborn(instance):
+        if instance is None or instance.is_unborn:
             return self._before_start(key, instance, given, now, free=free)
         taking = Taking(instance, now)
         if given.kind == "start" and instance.start:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from orchestra.coordinator.inbox import Deflected
-from orchestra.coordinator.record import EARLY, EXPIRED, Given, Instance
+from orchestra.coordinator.record import EARLY, EXPIRED, Given
 from orchestra.coordinator.taking import Taking
 from orchestra.errors import DecodeError
 from orchestra.flows.decision import Timer
@@ -20,11 +20,6 @@ MAX_EARLY = 100
 
 TIMER = "!early"
 """The timer of an event that is kept; its generation is the event's offset."""
-
-
-def is_unborn(instance: Instance) -> bool:
-    """Whether no start has come for it."""
-    return instance.status in (EARLY, EXPIRED) and instance.parked is None
 
 
 def hold(taking: Taking, given: Given, *, seconds: float, most_bytes: int) -> Deflected | None:

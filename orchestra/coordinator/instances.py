@@ -15,7 +15,10 @@ from pydantic_core import from_json
 from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import (
+    EARLY,
+    EXPIRED,
     POSITION,
+    QUEUED,
     RESERVED,
     VERSIONS,
     Instance,
@@ -31,7 +34,7 @@ from orchestra.transport.partitioner import partition_for
 from orchestra.transport.port import Partition, Record, Transport
 from orchestra.transport.tail import read_all
 
-_FINAL = frozenset(status.value for status in Status if status.is_final)
+_FINAL = frozenset({EXPIRED, *(status.value for status in Status if status.is_final)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +183,7 @@ def details_of(instance_id: str, record: Record, flows: Flows, *, emitted: int) 
     if instance.state is not None and definition is not None:
         steps, waits_for = definition.steps(instance.state), definition.waits_for(instance.state)
     elif instance.result is not None:
-        steps = [StepView(**step) for step in _finished_steps(instance.result)]
+        steps = finished_steps(instance)
     return Details(
         summary=summary_of(instance_id, record),
         key=split_instance_id(instance_id)[1],
@@ -196,16 +199,19 @@ def details_of(instance_id: str, record: Record, flows: Flows, *, emitted: int) 
     )
 
 
-def _finished_steps(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    steps: list[dict[str, Any]] = result.get("steps", [])
-    return steps
+def finished_steps(instance: Instance) -> list[StepView]:
+    """The steps of a finished instance, as it is remembered."""
+    steps: list[dict[str, Any]] = (instance.result or {}).get("steps", [])  # type: ignore[assignment]  # as we wrote it
+    return [StepView(**step) for step in steps]
 
 
 def _held_up(instance: Instance) -> list[str]:
     if instance.parked is not None:
         who = "a process that has its version" if instance.parked.why == "version" else "an operator"
         return [f"{who}, since {instance.parked.since.isoformat()}: {instance.parked.note}"]
-    return ["its turn, below max_running"] if instance.status == "queued" else []
+    if instance.status == EARLY:
+        return [f"its start; {len(instance.inputs)} events that came before it are kept for a while"]
+    return ["its turn, below max_running"] if instance.status == QUEUED else []
 
 
 def _lines(entry: Mapping[str, Any]) -> list[HistoryLine]:

@@ -20,7 +20,14 @@ from orchestra.coordinator.letters import coordinator_letter
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.record import OutboxMessage, Ref
 from orchestra.coordinator.shard import Shard
-from orchestra.errors import AccessDeniedError, DecodeError, FencedError, RecordTooLargeError, TopicError, TransportError
+from orchestra.errors import (
+    AccessDeniedError,
+    DecodeError,
+    FencedError,
+    RecordTooLargeError,
+    TopicError,
+    TransportError,
+)
 from orchestra.service.dead_letter import without_payload
 from orchestra.transport.port import FencedLog, Outgoing, Position, Publisher, Record
 

@@ -147,6 +147,11 @@ class Instance:
     callers: tuple[Caller, ...] = ()
 
     @property
+    def is_unborn(self) -> bool:
+        """Whether no start has come for it."""
+        return self.status in (EARLY, EXPIRED) and self.parked is None
+
+    @property
     def label(self) -> str:
         """Its status for lists: ``parked`` and ``queued`` beside those of the flow."""
         return PARKED if self.parked is not None else self.status

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 from orchestra.transport.port import Partition, Record, Transport
 
 _QUIET_SECONDS = 3.0
@@ -23,16 +25,21 @@ async def read_newest(transport: Transport, partition: Partition, most: int) -> 
 async def _read(transport: Transport, partition: Partition, offset: int, end: int) -> list[Record]:
     """The records from ``offset`` up to, not including, ``end``. Fewer where the log gives none for some seconds: the
     last offsets of a compacted partition may hold nothing."""
-    found: list[Record] = []
+    return [record async for batch in read_range(transport, partition, offset, end) for record in batch]
+
+
+async def read_range(transport: Transport, partition: Partition, offset: int, end: int) -> AsyncGenerator[list[Record]]:
+    """The records from ``offset`` up to, not including, ``end``, in batches; fewer as above. Raises TransportError."""
     if offset >= end:
-        return found
+        return
     reader = await transport.reader(partition, offset=offset)
     try:
-        while not found or found[-1].offset < end - 1:
+        last = offset - 1
+        while last < end - 1:
             batch = await reader.fetch(max_records=_BATCH, timeout=_QUIET_SECONDS)
             if not batch:
                 break
-            found += [record for record in batch if record.offset < end]
+            last = batch[-1].offset
+            yield [record for record in batch if record.offset < end]
     finally:
         await reader.aclose()
-    return found
