@@ -195,7 +195,7 @@ async def test_a_run_with_a_wanted_end_raises_for_any_other() -> None:
         here.kitchen.burns = True
 
         with pytest.raises(
-            FlowFailedError, match="instance meal/o1 is compensated, and ended with meal.sorry"
+            FlowFailedError, match=r"instance meal/o1 is compensated, and ended with meal\.sorry"
         ) as caught:
             await here.bus.run(Meal, Placed(order_id="o1"), timeout="1m", yields=Served)
 
