@@ -15,7 +15,7 @@ from orchestra.drawing.box import Box, box_of
 from orchestra.drawing.look import wrapped
 from orchestra.drawing.text import width
 from orchestra.errors import OrchestraError
-from orchestra.flows.picture import Group, Line, Picture, Shape
+from orchestra.flows.picture import Group, Line, LineKind, Picture, Shape
 
 Point = tuple[float, float]
 
@@ -143,12 +143,13 @@ class _Plan:
         tail, leaves = self._end(line.start, -1, "ltail")
         head, enters = self._end(line.end, 0, "lhead")
         label = f"l{number}"
+        pull = f", weight={1 if line.kind is LineKind.UNDO else 3}"  # what goes well goes straight down
         if _is_labelled(line):
-            yield f"{tail} -> {label} [comment={number}, dir=none, weight=2{leaves}];"
-            yield f"{label} -> {head} [comment={number}, weight=2{enters}];"
+            yield f"{tail} -> {label} [comment={number}, dir=none{pull}{leaves}];"
+            yield f"{label} -> {head} [comment={number}{pull}{enters}];"
         else:
             blank = f", label={_blank(*_room(line_label(line), EDGE_TEXT, _EDGE_LEADING))}" if line.label else ""
-            yield f"{tail} -> {head} [comment={number}{leaves}{enters}{blank}];"
+            yield f"{tail} -> {head} [comment={number}{pull}{leaves}{enters}{blank}];"
         if line.start in self._clusters and line.end not in self._clusters:
             # What follows a frame stands below all of it, and not beside its last shape.
             below = label if _is_labelled(line) else head

@@ -22,10 +22,13 @@ from orchestra.flows.graph import (
     CallNode,
     DelayNode,
     EndPart,
+    ForEachNode,
     Graph,
     GraphNode,
     JoinNode,
     Kind,
+    LoopNode,
+    RepeatNode,
     SettledNode,
     StepNode,
     WaitNode,
@@ -104,6 +107,36 @@ def _(node: CallNode) -> Shape:
     if node.when is None:
         return shape
     return replace(shape, caption=f"runs another flow, only if {rule_name(node.when)}", is_optional=True)
+
+
+@draw_node.register
+def _(node: ForEachNode) -> Shape:
+    return Shape(
+        id=node.name,
+        label=words(node.name),
+        kind=ShapeKind.FOR_EACH,
+        caption=f"for each of {rule_name(node.over)}, {node.limit} at a time",
+        detail=_of_loop(node),
+        parts=undo_parts(node),
+    )
+
+
+@draw_node.register
+def _(node: RepeatNode) -> Shape:
+    pace = f"every {in_words(node.every)}, " if node.every else ""
+    return Shape(
+        id=node.name,
+        label=words(node.name),
+        kind=ShapeKind.REPEAT,
+        caption=f"again and again, until {rule_name(node.until)}",
+        detail=(*_of_loop(node), f"{pace}{node.at_most} times at most, then fails"),
+        parts=undo_parts(node),
+    )
+
+
+def _of_loop(node: LoopNode) -> tuple[str, ...]:
+    flow = (f"flow {node.calls}",) if node.calls else ()
+    return (*flow, message_name(node.command), patience(node))
 
 
 @draw_node.register

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from orchestra.flows.decision import StepView
@@ -54,13 +54,20 @@ def _is_over(step: StepView) -> bool:
 def _marked(shape: Shape, views: Mapping[str, StepView], undone: set[str], status: str) -> Shape:
     mark = Mark.UNDONE if shape.id in undone else _mark_of(shape, views, status)
     view = views.get(shape.id)
-    told = [one for one in (_tries(view), view.note if view and mark is Mark.FAILED else "") if one]
+    told = [] if view is None else list(_told(shape, view, mark))
     parts = [_marked_part(part, views) for part in shape.parts]
     return replace(shape, mark=mark, parts=parts, detail=(*shape.detail, *told))
 
 
-def _tries(view: StepView | None) -> str:
-    return f"try {view.attempts}" if view is not None and view.attempts > 1 else ""
+def _told(shape: Shape, view: StepView, mark: Mark) -> Iterator[str]:
+    """What a person wants to know of a step that is not simply done."""
+    if shape.kind not in (ShapeKind.FOR_EACH, ShapeKind.REPEAT):
+        if view.attempts > 1:
+            yield f"try {view.attempts}"
+    elif mark is Mark.RUNNING and view.note:
+        yield view.note
+    if mark is Mark.FAILED and view.note:
+        yield view.note
 
 
 def _mark_of(shape: Shape, views: Mapping[str, StepView], status: str) -> Mark:
