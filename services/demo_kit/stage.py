@@ -74,9 +74,14 @@ class Stage:
             raise SystemExit(f"orchestra {' '.join(arguments)} failed:\n{errors.decode()}")
         return output.decode()
 
-    async def instances_waiting(self, coordinator: str) -> int:
-        """How many instances of the coordinator (``module:name``) have not come to their end."""
-        return len(json.loads(await self.orchestra("instances", "list", coordinator, "--live", "--json")))
+    async def instances_waiting(self, coordinator: str, within: float = 30.0) -> int:
+        """How many instances of the coordinator (``module:name``) have not ended, though given some time."""
+        deadline = time.monotonic() + within
+        while True:
+            waiting = json.loads(await self.orchestra("instances", "list", coordinator, "--live", "--json"))
+            if not waiting or time.monotonic() > deadline:
+                return len(waiting)
+            await asyncio.sleep(0.5)
 
     @asynccontextmanager
     async def crew(
@@ -86,19 +91,24 @@ class Stage:
 
         Args:
             app: the module; services and coordinator are names in it, and ``app`` is all of them.
+            coordinator: may be a name of another module, ``module:name``.
         """
 
         def member(name: str, target: str) -> Member:
-            return Member(name, f"{app}:{target}", self.folder / "logs" / f"{name}.log", self.environment)
+            target = target if ":" in target else f"{app}:{target}"
+            return Member(name, target, self.folder / "logs" / f"{name}.log", self.environment)
 
         self.say("creating the topics")
         await self.orchestra("topics", "create", f"{app}:app")
-        names = [] if coordinator is None else [f"coordinator-{number + 1}" for number in range(copies)]
         groups = [name.replace("_", "-") for name in services]
         members = [member(group, name) for group, name in zip(groups, services, strict=True)]
-        async with Crew(members, [member(name, str(coordinator)) for name in names]) as crew:
+        coordinators: list[Member] = []
+        if coordinator is not None:
+            coordinators = [member(f"coordinator-{number + 1}", coordinator) for number in range(copies)]
+            name = coordinator.rpartition(":")[2]
+            groups += [name, f"{name}.router"]
+        async with Crew(members, coordinators) as crew:
             self.say(f"{len(crew.members)} processes are starting: {', '.join(one.name for one in crew.members)}")
-            groups += [] if coordinator is None else [coordinator, f"{coordinator}.router"]
             await groups_joined(self.servers, groups)
             self.killed = crew.killed
             yield crew
