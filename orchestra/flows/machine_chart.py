@@ -28,8 +28,13 @@ class Method:
     gives: tuple[type[Any], ...]
     """The classes that it says it returns."""
 
+    @property
+    def events(self) -> list[type[Event]]:
+        """Those that it may publish."""
+        return [one for one in self.gives if issubclass(one, Event)]
+
     def describe(self) -> Json:
-        return {"events": [described_event(one) for one in self.gives if issubclass(one, Event)]}
+        return {"events": [described_event(one) for one in self.events]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,6 +146,7 @@ class ChartState:
 
     def describe(self) -> Json:
         return {
+            "form": "state",
             "parent": self.parent,
             "kind": [name for name in ("initial", "final", "parallel", "failed") if getattr(self, name)],
             "transitions": [one.describe() for many in self.transitions.values() for one in many],
@@ -204,23 +210,23 @@ class Chart:
     @cached_property
     def published(self) -> Sequence[type[Event]]:
         """The events that it publishes, each once."""
-        return list(dict.fromkeys(one for method in self.methods() for one in method.gives if issubclass(one, Event)))
+        return list(dict.fromkeys(one for method in self.methods() for one in method.events))
 
     @cached_property
     def parts(self) -> Mapping[str, Json]:
-        """What the digest is made of, by state: what running instances rely on, and nothing that may be tuned."""
-        return {name: one.describe() for name, one in self.states.items()}
+        """What the digest is made of, by state, and ``(flow)`` for the whole: what running instances rely on, and
+        nothing that may be tuned."""
+        whole: Json = {
+            "form": "machine",
+            "starts": [described_event(event) for event in self.starts.values()],
+            "unexpected": self.unexpected,
+        }
+        return {**{name: one.describe() for name, one in self.states.items()}, "(flow)": whole}
 
     @cached_property
     def digest(self) -> str:
         """Equal for equal machines on any machine. Delays, timeouts and retries may be tuned without changing it."""
-        whole = {
-            "name": self.name,
-            "machine": True,
-            "starts": [described_event(event) for event in self.starts.values()],
-            "states": self.parts,
-            "unexpected": self.unexpected,
-        }
+        whole = {"name": self.name, "parts": self.parts}
         return hashlib.sha256(json.dumps(whole, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:32]
 
     @cached_property

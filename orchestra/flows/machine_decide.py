@@ -34,9 +34,11 @@ from orchestra.flows.machine_chart import Ask, Chart, Send
 from orchestra.flows.machine_doing import send_again, undo_of
 from orchestra.flows.machine_instance import MachineInstance, load_machine
 from orchestra.flows.machine_outcome import answer_command, answer_flow, command_timer
+from orchestra.flows.machine_picture import picture_of_machine
 from orchestra.flows.machine_turn import Turn
 from orchestra.flows.machine_view import steps, timers, waits_for
 from orchestra.flows.machine_walk import Walk
+from orchestra.flows.picture import Picture
 from orchestra.flows.timer import from_micros, to_micros
 
 
@@ -371,6 +373,10 @@ class CompiledMachine:
         return decode_data(cls, None if text is None else text.encode())
 
     # ---- for people
+
+    def picture(self) -> Picture:
+        """Its states, what they do, and what leads from one to another."""
+        return picture_of_machine(self.chart)
 
     def steps(self, state: Json) -> Sequence[StepView]:
         return list(steps(self.chart, load_machine(state)))
