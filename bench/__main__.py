@@ -14,7 +14,21 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import consuming, idle, keys, latency, memory, orders, publishing, raw, sagas, slow, takeover
+from bench import (
+    consuming,
+    decisions,
+    idle,
+    keys,
+    latency,
+    many,
+    memory,
+    orders,
+    publishing,
+    raw,
+    sagas,
+    slow,
+    takeover,
+)
 from bench.bench import Bench
 from bench.broker import kafka
 from bench.figures import Figure
@@ -32,7 +46,9 @@ MEASUREMENTS: dict[str, Measurement] = {
     "latency": latency.latencies,
     "keys": keys.keys,
     "idle": idle.idle,
+    "decide": decisions.decisions,
     "sagas": sagas.sagas,
+    "for-each": many.many,
     "orders": orders.orders,
     "takeover": takeover.takeover,
     "memory": memory.memory,

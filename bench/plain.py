@@ -104,6 +104,18 @@ async def end_of(servers: str, topic: str) -> int:
         return sum((await consumer.end_offsets(list(consumer.assignment()))).values())
 
 
+async def everything_in(servers: str, topic: str) -> list[ConsumerRecord]:
+    """All records of a topic that are there now."""
+    found: list[ConsumerRecord] = []
+    async with reader(servers, topic, start="earliest") as consumer:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        async with asyncio.timeout(READY_SECONDS):
+            while any([await consumer.position(each) < end for each, end in ends.items()]):
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    found += records
+    return found
+
+
 def event(kind: str, number: str, data: bytes, at: str) -> tuple[Headers, bytes]:
     """A CloudEvent in binary mode, written by hand."""
     attributes = {"specversion": "1.0", "id": number, "source": "/bench", "type": kind, "time": at}

@@ -23,7 +23,7 @@ def decide(definition: Definition, taking: Taking, given: Given) -> Decision:
         return definition.start(given.event, instance_id=instance.id, run=instance.run, now=now)
     assert instance.state is not None
     if restart_of(given) is not None:
-        start = definition.start_event(instance.state)
+        start = definition.start_event(instance.state, values=taking.value)
         return definition.start(start, instance_id=instance.id, run=given.offset or 0, now=now)
     return definition.advance(instance.state, _input(given), now=now, values=taking.value)
 

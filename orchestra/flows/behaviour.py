@@ -15,7 +15,8 @@ from orchestra.flows.draft import Draft
 from orchestra.flows.effect import Phase
 from orchestra.flows.failure import Failure
 from orchestra.flows.graph import GraphNode
-from orchestra.flows.instance import Instance, NodeState, Stored
+from orchestra.flows.instance import Instance, NodeState
+from orchestra.flows.stored import Stored
 
 N_contra = TypeVar("N_contra", bound=GraphNode, contravariant=True)
 S = TypeVar("S", bound=NodeState)

@@ -48,12 +48,13 @@ from orchestra.flows.graph import (
     StepNode,
     WaitNode,
 )
-from orchestra.flows.instance import FailureState, Instance, NodeState, Stored, load_start
+from orchestra.flows.instance import FailureState, Instance, NodeState, load_start
 from orchestra.flows.joining import AnyOfBehaviour, SettledBehaviour
 from orchestra.flows.migrate import can_follow, check_migrates
 from orchestra.flows.progress import Progress, Undoing
 from orchestra.flows.repeat import RepeatBehaviour
 from orchestra.flows.step import StepBehaviour
+from orchestra.flows.stored import Stored
 from orchestra.flows.timer import from_micros, to_micros
 from orchestra.flows.wait import WaitBehaviour, occurred
 from orchestra.flows.waiting import MICROS
@@ -129,8 +130,8 @@ class CompiledFlow:
         assert key is not None  # checked when the flow was compiled
         return key.decode()
 
-    def start_event(self, state: Json) -> Envelope:
-        return load_start(state)
+    def start_event(self, state: Json, *, values: ReadValue = no_values) -> Envelope:
+        return load_start(state, Stored(values))
 
     def start_digest(self, event: Envelope) -> str:
         value = self._start_value(event)

@@ -248,7 +248,7 @@ class Definition(Protocol):
         """The business key of a start event. Raises DecodeError where its data is not valid."""
         ...
 
-    def start_event(self, state: Json) -> Envelope:
+    def start_event(self, state: Json, *, values: ReadValue = no_values) -> Envelope:
         """The event that started the instance: a restart begins with it again."""
         ...
 

@@ -12,7 +12,7 @@ from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
 from orchestra.events.envelope import Envelope, enclose
 from orchestra.events.hops import HOPS, hops_in, hops_of
-from orchestra.events.message import Command, Event, Message, decode_data, record_key, spec_of
+from orchestra.events.message import Command, Event, Message, record_key, spec_of
 from orchestra.flows.decision import (
     OPERATOR_REQUEST,
     Alert,
@@ -75,8 +75,10 @@ class Begun(Protocol):
     @property
     def start_raw(self) -> Json: ...
     def started_with(self, extension: str) -> str | None: ...
+    def start_value(self, cls: type[M]) -> M: ...
 
 
+M = TypeVar("M", bound=Message)
 D = TypeVar("D", bound=Defined)
 B = TypeVar("B", bound=Begun)
 
@@ -135,11 +137,10 @@ class AnyDraft(Generic[D, B]):
 
     def flow(self, at: int | None) -> object:
         """An object of the flow's class for one call: it knows the recorded time and the start event."""
-        raw, starts = self.instance.start_raw, self.graph.starts
+        instance, starts = self.instance, self.graph.starts
 
         def start() -> Event:
-            data = raw.get("data")
-            return decode_data(starts[str(raw["type"])], data.encode() if isinstance(data, str) else None)
+            return instance.start_value(starts[str(instance.start_raw["type"])])
 
         flow: object = object.__new__(self.graph.owner)
         flow.__dict__.update(now=self.moment if at is None else from_micros(at), _start=start)
@@ -284,9 +285,6 @@ class Draft(AnyDraft[Graph, Instance]):
             of = self.effect_id(name, "action", position)
             self._emit("event", event, derived_id(of, 1), extensions)
         return events
-
-
-M = TypeVar("M", bound=Message)
 
 
 def checked(place: str, made: object, wanted: type[M]) -> M:

@@ -14,13 +14,16 @@ from orchestra.errors import DecodeError
 from orchestra.events.attributes import canonical
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Message, decode_data
-from orchestra.flows.decision import Json, ReadValue, Status, no_values
+from orchestra.flows.decision import Json, Status
 from orchestra.flows.failure import Cause
 from orchestra.flows.progress import Progress, Undoing, progress_in, undoing_in
+from orchestra.flows.stored import LARGE_BYTES, Stored, decode_parts
 
 M = TypeVar("M", bound=Message)
 S = TypeVar("S", bound="NodeState")
 
+START = "start"
+"""Where a large start event is stored; no node has this name."""
 FORMAT = 1
 """Of the state. A reader of a newer orchestra must still take it."""
 
@@ -90,39 +93,6 @@ class FailureState:
     @classmethod
     def load(cls, raw: Mapping[str, Any]) -> FailureState:
         return cls(raw["n"], Cause(raw["c"]), raw["r"], raw.get("d"))
-
-
-class Stored:
-    """Values beside the record: what an instance has stored, and what this decision changes in it."""
-
-    __slots__ = ("_read", "changed")
-
-    def __init__(self, read: ReadValue = no_values) -> None:
-        self._read = read
-        self.changed: dict[str, bytes | None] = {}
-
-    def get(self, name: str) -> bytes | None:
-        """None for what is not there, or not any more."""
-        if name in self.changed:
-            return self.changed[name]
-        try:
-            return self._read(name)
-        except KeyError:
-            return None
-
-    def __getitem__(self, name: str) -> bytes:
-        value = self.get(name)
-        if value is None:
-            raise KeyError(name)
-        return value
-
-    def put(self, name: str, value: bytes) -> None:
-        """Store it from now on. A name is used once in a run: the value never changes."""
-        self.changed[name] = value
-
-    def drop(self, name: str) -> None:
-        """Nothing refers to it any more."""
-        self.changed[name] = None
 
 
 class Nodes(Generic[S]):
@@ -199,6 +169,11 @@ class Started:
         """The event that started it. Made anew at each call."""
         return load_event(self.start_raw)
 
+    def start_value(self, cls: type[M]) -> M:
+        """Its typed data. Raises DecodeError."""
+        data = self.start_raw.get("data")
+        return decode_data(cls, data.encode() if isinstance(data, str) else None)
+
     def started_with(self, extension: str) -> str | None:
         """An extension of the event that started it."""
         found: Mapping[str, str] | None = self.start_raw.get("extensions")  # type: ignore[assignment]  # as dumped
@@ -230,6 +205,16 @@ class Instance(Started):
     announced: bool = False
     """What the flow publishes when it is over is decided."""
     ended: int | None = None
+
+    @property
+    def start(self) -> Envelope:
+        return load_event(self.start_raw, self.stored)
+
+    def start_value(self, cls: type[M]) -> M:
+        count = self.start_raw.get("parts")
+        if not isinstance(count, int):
+            return Started.start_value(self, cls)
+        return decode_parts(cls, self.stored.parts(START, count))
 
     def progress(self, name: str) -> Progress | None:
         """None for a node that has not begun."""
@@ -270,8 +255,11 @@ class Instance(Started):
 
     @classmethod
     def begun(cls, event: Envelope, *, id: str, run: int, now: int, load: Load) -> Instance:  # noqa: A002
-        """A new one."""
-        return cls(id=id, run=run, started=now, start_raw=dump_event(event), nodes=Nodes({}, load))
+        """A new one. A large start event stands beside its record."""
+        instance = cls(id=id, run=run, started=now, start_raw={}, nodes=Nodes({}, load))
+        is_large = event.data is not None and len(event.data) > LARGE_BYTES
+        instance.start_raw = dump_event(event, instance.stored if is_large else None)
+        return instance
 
     @classmethod
     def load(cls, state: Mapping[str, Any], load: Load) -> Instance:
@@ -298,9 +286,9 @@ class Instance(Started):
         return instance
 
 
-def load_start(state: Mapping[str, Any]) -> Envelope:
+def load_start(state: Mapping[str, Any], stored: Stored | None = None) -> Envelope:
     """The start event alone."""
-    return load_event(state["event"])
+    return load_event(state["event"], stored)
 
 
 Load = Callable[[str, Mapping[str, Any]], NodeState]
@@ -318,20 +306,24 @@ _OPTIONAL = (
 _ATTRIBUTES = ("id", "source", "type", "subject", "time_text", "datacontenttype", "dataschema")
 
 
-def dump_event(event: Envelope) -> Json:
-    """An event as JSON, within a state."""
+def dump_event(event: Envelope, stored: Stored | None = None) -> Json:
+    """An event as JSON, within a state. Where ``stored`` is given, its data goes there."""
     raw: Json = {name: value for name in _ATTRIBUTES if (value := getattr(event, name)) is not None}
     if event.extensions:
         raw["extensions"] = {name: canonical(value) for name, value in event.extensions.items()}
-    if event.data is not None:
+    if event.data is not None and stored is not None:
+        raw["parts"] = stored.put_parts(START, event.data)
+    elif event.data is not None:
         raw["data"] = text_of(event.data)
     return raw
 
 
-def load_event(raw: Mapping[str, Any]) -> Envelope:
+def load_event(raw: Mapping[str, Any], stored: Stored | None = None) -> Envelope:
     """The event that :func:`dump_event` wrote."""
     data = raw.get("data")
-    attributes = {name: value for name, value in raw.items() if name != "data"}
+    attributes = {name: value for name, value in raw.items() if name not in ("data", "parts")}
+    if stored is not None and "parts" in raw:
+        return Envelope(**attributes, data=b"".join(stored.parts(START, raw["parts"])))
     return Envelope(**attributes, data=None if data is None else data.encode())
 
 

@@ -105,7 +105,7 @@ class CompiledMachine:
         value = self._start_value(event)
         return hashlib.sha256(event.type.encode() + b"\0" + encode_data(value)).hexdigest()[:32]
 
-    def start_event(self, state: Json) -> Envelope:
+    def start_event(self, state: Json, *, values: ReadValue = no_values) -> Envelope:
         return load_start(state)
 
     def _start_value(self, event: Envelope) -> Event:

@@ -1,0 +1,99 @@
+"""What does one decision cost, by itself? No Kafka, no coordinator: the pure function, warm, its best round."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from pydantic_core import from_json, to_json
+
+from bench.bench import Bench
+from bench.figures import Figure, percentile
+from bench.flows import Asked, Did, Parallel, ThreeSteps
+from orchestra.events.envelope import Envelope, compose
+from orchestra.flows.decision import Decision, Definition, Emission, Json, Outcome, instance_id
+from orchestra.flows.saga import definition_of
+
+NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
+ROUNDS = 15
+EACH = 100
+
+Step = tuple[Json, Outcome]
+"""A state, and the outcome that comes next."""
+
+
+async def decisions(bench: Bench) -> list[Figure]:
+    """A step of a saga of three, and the steps of a flow of twenty with parallel blocks."""
+    three = [cost(definition_of(ThreeSteps), *step) for step in history(definition_of(ThreeSteps))]
+    flow = definition_of(Parallel)
+    twenty = [cost(flow, *step) for step in history(flow)]
+    first, last = sum(twenty[:5]) / 5, sum(twenty[-5:]) / 5
+    steps = " ".join(f"{us:.0f}" for us in twenty)
+    return [
+        Figure(
+            "decide: a step of a saga of three",
+            three[1],
+            "µs",
+            25,
+            note=f"the middle one; the dearest {max(three):.0f}",
+        ),
+        Figure(
+            "decide: a step of a flow of twenty, median",
+            percentile(twenty, 0.5),
+            "µs",
+            60,
+            note=f"steps 1 to 20: {steps}",
+        ),
+        Figure("decide: a step of a flow of twenty, dearest", max(twenty), "µs", 60),
+        Figure(
+            "decide: steps 16 to 20 / steps 1 to 5", last / first, "times", 1.5, note="grows with what changed only"
+        ),
+    ]
+
+
+def history(definition: Definition) -> Iterator[Step]:
+    """Every state of one run, each with the outcome that comes next: steps are done in the order of their commands."""
+    event = compose(Asked(id="run-1"), id="start", source="/bench", time=NOW, extensions={"correlationid": "c"})
+    name = instance_id(definition.name, "run-1")
+    decision = definition.start(event, instance_id=name, run=12345, now=NOW)
+    waiting = _commands(decision)
+    while waiting:
+        outcome = answer(waiting.pop(0).event)
+        state: Json = from_json(to_json(decision.state))
+        yield state, outcome
+        decision = definition.advance(state, outcome, now=NOW)
+        waiting += _commands(decision)
+    assert decision.status.is_final
+
+
+def _commands(decision: Decision) -> list[Emission]:
+    return [one for one in decision.messages if one.kind == "command"]
+
+
+def answer(command: Envelope) -> Outcome:
+    effect = command.get("effectid") or ""
+    extensions = {"effectid": effect, "causationid": command.id}
+    return Outcome(effect, compose(Did(note="x" * 40), id="r", source="/s", time=NOW, extensions=extensions))
+
+
+def cost(definition: Definition, state: Json, outcome: Outcome) -> float:
+    """Microseconds of one decision. The event is a new one each time: what it remembers of itself is not reused."""
+    best = float("inf")
+    gc.disable()
+    try:
+        for _ in range(ROUNDS):
+            given = [_fresh(outcome) for _ in range(EACH)]
+            begun = time.thread_time()
+            for each in given:
+                definition.advance(state, each, now=NOW)
+            best = min(best, time.thread_time() - begun)
+            gc.collect()
+    finally:
+        gc.enable()
+    return best / EACH * 1e6
+
+
+def _fresh(outcome: Outcome) -> Outcome:
+    return Outcome(outcome.effect_id, outcome.event.evolve())
