@@ -17,15 +17,18 @@ from orchestra import (
     approval,
     call,
     delay,
+    for_each,
     on_compensated,
     on_completed,
     optional,
     pivot,
+    repeat,
     settled,
     starts_on,
     step,
     wait_for,
 )
+from orchestra.flows.loop_node import ForEach, Repeat
 from orchestra.flows.node import AnyOf, Approve, Call, OptionalStep, StartsOn, Step, WaitFor
 from orchestra.flows.node import Settled as SettledNodes
 
@@ -220,3 +223,47 @@ assert_type(Everything.money, WaitFor[Settled])
 assert_type(Everything.perhaps, WaitFor[Settled | None])
 assert_type(Everything.agreed, Approve[Approval])
 assert_type(Everything.child, Call[Said])
+
+
+class Many(Saga, name="typing-many", version=1):
+    """Steps that are done many times."""
+
+    asked = starts_on(Asked)
+
+    @step(kind="read_only")
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    def shelves(self, held: Held) -> list[int]:
+        return list(range(held.shelf))
+
+    @for_each(hold, over=shelves, limit=5)
+    def pay(self, shelf: int, held: Held) -> Pay:
+        return Pay(id=f"{self.asked.id}-{shelf}")
+
+    @pay.undo
+    def give_back(self, shelf: int, paid: Paid | PaidLater | None) -> Free:
+        return Free(id=self.asked.id, shelf=shelf)
+
+    def names(self) -> tuple[str, ...]:
+        return ("a", "b")
+
+    @for_each(over=names, call=Child, yields=Said)
+    def children(self, name: str) -> AskedAgain:
+        return AskedAgain(id=f"{self.asked.id}-{name}")
+
+    def is_on_top(self, held: Held) -> bool:
+        return held.shelf == 0
+
+    @repeat(pay, until=is_on_top, at_most=5, every="1m", kind="read_only")
+    def look(self, previous: Held | None, paid: list[Paid | PaidLater]) -> Hold:
+        return Hold(id=self.asked.id)
+
+    @step(pay, children, look, kind="read_only")
+    def last(self, paid: list[Paid | PaidLater], children: list[Said], held: Held) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+assert_type(Many.pay, ForEach[int, Paid | PaidLater])
+assert_type(Many.children, ForEach[str, Said])
+assert_type(Many.look, Repeat[Held])

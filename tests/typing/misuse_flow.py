@@ -6,10 +6,12 @@ from orchestra import (
     Undo,
     any_of,
     call,
+    for_each,
     on_compensated,
     on_completed,
     optional,
     pivot,
+    repeat,
     settled,
     starts_on,
     step,
@@ -319,4 +321,94 @@ class ACallThatReturnsACommandsReply(Saga, name="misuse-26"):
     # pyright says: Parameter 2: type "Said" is incompatible with type "Held"
     @step(child, kind="read_only")
     def last(self, held: Held) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class AnItemOfAnotherType(Saga, name="misuse-27"):
+    asked = starts_on(Asked)
+
+    def shelves(self) -> list[int]:
+        return [1]
+
+    # mypy says: expected "Callable[[Any, int], Command[Paid | PaidLater, Any]]"
+    # pyright says: Parameter 2: type "int" is incompatible with type "str"
+    @for_each(over=shelves, kind="read_only")
+    def pay(self, shelf: str) -> Pay:
+        return Pay(id=shelf)
+
+
+class AnUndoThatForgetsTheItem(Saga, name="misuse-28"):
+    asked = starts_on(Asked)
+
+    def shelves(self) -> list[int]:
+        return [1]
+
+    @for_each(over=shelves)
+    def pay(self, shelf: int) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: expected "Callable[[Any, int, Held | None], Command[Any, Any]]"
+    # pyright says: Function accepts too few positional parameters; expected 3 but received 2
+    @pay.undo
+    def free(self, held: Held | None) -> Free:
+        return Free(id=self.asked.id, shelf=None)
+
+
+class AStepThatTakesOneOfTheReplies(Saga, name="misuse-29"):
+    asked = starts_on(Asked)
+
+    def shelves(self) -> list[int]:
+        return [1]
+
+    @for_each(over=shelves, kind="read_only")
+    def hold(self, shelf: int) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: expected "Callable[[Any, list[Held]], Command[Held, Any]]"
+    # pyright says: Parameter 2: type "list[Held]" is incompatible with type "Held"
+    @step(hold, kind="read_only")
+    def last(self, held: Held) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class ItemsOfAnotherNode(Saga, name="misuse-30"):
+    asked = starts_on(Asked)
+
+    @step(kind="read_only")
+    def hold(self) -> Hold:
+        return Hold(id=self.asked.id)
+
+    def shelves(self, paid: Paid) -> list[int]:
+        return [paid.cents]
+
+    # mypy says: No overload variant of "for_each" matches argument types "Step[Held]", "Callable[[ItemsOfAnotherNode, Paid], list[int]]"
+    # pyright says: Parameter 2: type "Held" is incompatible with type "Paid"
+    @for_each(hold, over=shelves, kind="read_only")
+    def pay(self, shelf: int, held: Held) -> Pay:
+        return Pay(id=self.asked.id)
+
+
+class ALoopThatForgetsThatThereIsNoReplyAtFirst(Saga, name="misuse-31"):
+    asked = starts_on(Asked)
+
+    def is_enough(self, held: Held) -> bool:
+        return held.shelf > 1
+
+    # mypy says: expected "Callable[[Any, Held | None], Command[Held, Any]]"
+    # pyright says: Parameter 2: type "Held | None" is incompatible with type "Held"
+    @repeat(until=is_enough, at_most=3, kind="read_only")
+    def look(self, previous: Held) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+class ALoopThatLooksAtAnotherReply(Saga, name="misuse-32"):
+    asked = starts_on(Asked)
+
+    def is_enough(self, paid: Paid) -> bool:
+        return paid.cents > 1
+
+    # mypy says: expected "Callable[[Any, Paid | None], Command[Paid, Any]]"
+    # pyright says: Function return type "Hold" is incompatible with type "Command[Paid, Any]"
+    @repeat(until=is_enough, at_most=3, kind="read_only")
+    def look(self, previous: Paid | None) -> Hold:
         return Hold(id=self.asked.id)
