@@ -25,6 +25,7 @@ from orchestra.cli import (
     instances,
     kafka,
     ledger,
+    new,
     operate,
     outbox,
     run,
@@ -94,6 +95,7 @@ def main(
 app.command("run")(run.run)
 app.command("doctor")(doctor.doctor)
 app.command("graph")(graph.graph)
+app.command("new")(new.new)
 app.command("check")(check.check)
 app.add_typer(flows.app, name="flows")
 app.add_typer(instances.app, name="instances")
