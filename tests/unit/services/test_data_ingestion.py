@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 import orchestra
+from orchestra.testing import run
 from orchestra.testing.memory import published, running_in_memory
 from services.data_ingestion.app import app, ingestion
 from services.data_ingestion.bucket import Bucket
 from services.data_ingestion.demo import reconcile
 from services.data_ingestion.enrichment import enrich
+from services.data_ingestion.flow import Ingestion
 from services.data_ingestion.intake import check_format, parse_file
 from services.data_ingestion.messages import (
     CheckFormat,
+    Enriched,
+    EnrichRows,
     FileLoaded,
     FileMalformed,
     FileUploaded,
     FormatFine,
+    Loaded,
+    LoadRows,
     Parsed,
     ParseFile,
 )
@@ -87,7 +94,23 @@ def test_one_upload_in_twenty_is_damaged() -> None:
     assert Counter(file.is_damaged for file in files) == {False: 200, True: 10}
 
 
-async def test_a_damaged_file_halts_and_goes_on_once_it_is_mended(data: Path) -> None:
+def test_a_malformed_file_halts_until_somebody_retries() -> None:
+    t = run(Ingestion, FileUploaded(file="a.csv"))
+    t.expect(CheckFormat).reply(FormatFine(lines=7))
+
+    t.expect(ParseFile).reject(FileMalformed(line=2, problem="precipitation: no number"))
+
+    t.halted()
+    t.nothing_sent()
+    t.retry()
+    t.expect(ParseFile).reply(Parsed(staged="parsed/a.csv.json", rows=7))
+    t.expect(EnrichRows).reply(Enriched(staged="enriched/a.csv.json"))
+    t.expect(LoadRows(file="a.csv", staged="enriched/a.csv.json")).reply(Loaded(rows=7))
+    assert t.completed(FileLoaded).rows == 7
+
+
+@pytest.mark.parametrize("how", ["retry", "restart"])
+async def test_a_damaged_file_halts_and_goes_on_once_it_is_mended(data: Path, how: Literal["retry", "restart"]) -> None:
     bucket, files = Bucket(data / "bucket"), list(uploads())[9:12]
     for file in files:
         bucket.write(f"uploads/{file.name}", file.arrives)
@@ -98,7 +121,7 @@ async def test_a_damaged_file_halts_and_goes_on_once_it_is_mended(data: Path) ->
         await until(lambda: len(published(log, FileLoaded)) == 2 and '"halted"' in journal(log, ingestion))
 
         bucket.write(f"uploads/{damaged.name}", damaged.text)
-        await operate(log, ingestion, "retry", f"ingestion/{damaged.name}")
+        await operate(log, ingestion, how, f"ingestion/{damaged.name}")
         await until(lambda: len(published(log, FileLoaded)) == 3)
 
     assert [finding for finding in reconcile(Books(data), files) if not finding.holds] == []
