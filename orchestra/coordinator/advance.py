@@ -30,6 +30,7 @@ from orchestra.flows.decision import (
     instance_id,
     split_instance_id,
 )
+from orchestra.flows.histories import trace
 
 MAX_WAITING = 1000
 """Inputs that wait in one instance's record; further ones go to the dead letters."""
@@ -320,6 +321,7 @@ class Advance:
 
     def _adopt(self, taking: Taking, definition: Definition, decision: Decision) -> None:
         taking.lines += decision.journal
+        taking.sent += map(trace, decision.messages)
         taking.alerts += decision.alerts
         if decision.journal or decision.alerts or decision.messages or decision.changed:
             taking.silent = False
@@ -348,7 +350,7 @@ class Advance:
         instance.n += 1
         makers: list[Make] = [*taking.emissions]
         makers += (partial(self._journal.dead_letter, letter, taking.now) for letter in taking.letters)
-        makers.append(partial(self._journal.entry, instance, taking.taken, taking.lines, taking.now))
+        makers.append(partial(self._journal.entry, instance, taking.taken, taking.lines, taking.sent, taking.now))
         makers += (partial(self._journal.alert, instance, alert, taking.now) for alert in taking.alerts)
         messages = [make(Ref(instance.id, instance.n, place)) for place, make in enumerate(makers)]
         return Change(instance, tuple(messages), taking.values)

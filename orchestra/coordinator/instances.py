@@ -155,13 +155,24 @@ async def read_history(transport: Transport, names: Names, instance: str) -> lis
     Raises:
         DecodeError, TopicError, UnreachableError: as :func:`list_instances`.
     """
-    shard = partition_for(instance.encode(), await _shards(transport, names))
-    entries: dict[tuple[datetime, int], dict[str, Any]] = {}
-    for record in await read_all(transport, Partition(names.journal, shard)):
-        if record.key == instance.encode() and record.value is not None:
-            entry = from_json(record.value)
-            entries[datetime.fromisoformat(entry["at"]), entry["version"]] = entry
-    return [line for _, entry in sorted(entries.items()) for line in _lines(entry)]
+    return [line for entry in await read_journal(transport, names, instance) for line in _lines(entry)]
+
+
+async def read_journal(transport: Transport, names: Names, instance: str | None = None) -> list[dict[str, Any]]:
+    """The journal's entries, of one instance or of all: those of an instance in order, repeats dropped.
+
+    Raises:
+        DecodeError, TopicError, UnreachableError: as :func:`list_instances`.
+    """
+    shards = await _shards(transport, names)
+    wanted = range(shards) if instance is None else [partition_for(instance.encode(), shards)]
+    entries: dict[tuple[str, datetime, int], dict[str, Any]] = {}
+    for shard in wanted:
+        for record in await read_all(transport, Partition(names.journal, shard)):
+            if record.value is not None and instance in (None, (record.key or b"").decode(errors="replace")):
+                entry = from_json(record.value)
+                entries[entry["instance"], datetime.fromisoformat(entry["at"]), entry["version"]] = entry
+    return [entry for _, entry in sorted(entries.items())]
 
 
 def summary_of(instance: str, record: Record) -> Summary:

@@ -30,9 +30,15 @@ class Journal:
         self._source = f"/coordinators/{names.coordinator}".encode()
 
     def entry(
-        self, instance: Instance, given: Sequence[Given], lines: Sequence[JournalLine], now: datetime, ref: Ref
+        self,
+        instance: Instance,
+        given: Sequence[Given],
+        lines: Sequence[JournalLine],
+        sent: Sequence[Mapping[str, object]],
+        now: datetime,
+        ref: Ref,
     ) -> OutboxMessage:
-        """One per record of the instance: (instance, version) is its identity."""
+        """One per record of the instance: (instance, version) is its identity. ``sent``: a trace of its messages."""
         data: dict[str, object] = {
             "instance": instance.id,
             "version": instance.n,
@@ -43,7 +49,10 @@ class Journal:
             "at": now.isoformat(),
             "inputs": [from_given(each) for each in given],
             "lines": [_without_blanks(line) for line in lines],
+            "sent": list(sent),
         }
+        if instance.parked is not None:
+            data["parked"] = instance.parked.why
         if instance.result is not None:
             data["result"] = instance.result
         event_id = f"{instance.id}/{instance.run}/{instance.n}"

@@ -10,7 +10,7 @@ from orchestra.coordinator.record import Given, Instance, Parked, Why
 from orchestra.coordinator.wire import Make
 from orchestra.errors import DecodeError
 from orchestra.events.envelope import Envelope
-from orchestra.flows.decision import Alert, JournalLine
+from orchestra.flows.decision import Alert, JournalLine, Json
 
 _CODES = {"version": "version.missing", "raised": "flow.raised", "too_large": "instance.too_large"}
 
@@ -31,6 +31,8 @@ class Taking:
     now: datetime
     taken: list[Given] = field(default_factory=list[Given])
     emissions: list[Make] = field(default_factory=list[Make])
+    sent: list[Json] = field(default_factory=list[Json])
+    """A trace of what flows say, for the journal."""
     letters: list[Letter] = field(default_factory=list[Letter])
     lines: list[JournalLine] = field(default_factory=list[JournalLine])
     alerts: list[Alert] = field(default_factory=list[Alert])
