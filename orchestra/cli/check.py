@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +25,14 @@ def check(
     ],
     limit: Annotated[int, typer.Option("--limit", help="States of a flow after which to give up.", min=1)] = 50_000,
     seconds: Annotated[float, typer.Option("--seconds", help="Time for a flow after which to give up.")] = 60.0,
+    histories: Annotated[
+        Path | None,
+        typer.Option(
+            "--histories",
+            help="Instead, run what `orchestra instances history` has written through the newest version.",
+            dir_okay=False,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: a list of reports.")] = False,
 ) -> None:
     """Go through everything that may happen to an instance of a flow.
@@ -33,7 +42,12 @@ def check(
     and as a test to paste. Exit code 0: proved. 1: a violation. 6: not all was gone through, no violation so far.
     """
     from orchestra.cli.check_targets import flows_of
+    from orchestra.cli.histories import check_histories
 
+    if histories is not None:
+        found = (one.definition for target in targets for one in flows_of(target))
+        check_histories(found, histories, as_json=as_json)
+        return
     reports = [_report(one, limit, seconds) for target in targets for one in flows_of(target)]
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2))

@@ -101,6 +101,31 @@ def show(
         _show_history(history)
 
 
+@app.command()
+def history(
+    target: Target,
+    instance: Annotated[
+        str | None, typer.Argument(help="Only this one: its id, or its business key.", metavar="[INSTANCE]")
+    ] = None,
+) -> None:
+    """Write what the journal holds, one entry a line, as JSON.
+
+    Each has the inputs as they came, and what they did: `orchestra check --histories` runs them through a new version.
+    """
+    from orchestra.coordinator.instances import read_journal
+    from orchestra.coordinator.names import Names
+
+    coordinator, settings = load_coordinator(target), settings_from_environment()
+    wanted = None if instance is None else instance_id_of(coordinator, instance)
+
+    async def read() -> list[dict[str, object]]:
+        async with connected(settings) as transport:
+            return await read_journal(transport, Names.of(coordinator.name, settings), wanted)
+
+    for entry in asyncio.run(read()):
+        typer.echo(json.dumps(entry))
+
+
 def load_coordinator(target: str) -> Coordinator:
     from orchestra.app import App
     from orchestra.cli.target import load
