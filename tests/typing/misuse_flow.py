@@ -381,7 +381,8 @@ class ItemsOfAnotherNode(Saga, name="misuse-30"):
     def shelves(self, paid: Paid) -> list[int]:
         return [paid.cents]
 
-    # mypy says: No overload variant of "for_each" matches argument types "Step[Held]", "Callable[[ItemsOfAnotherNode, Paid], list[int]]"
+    # mypy says: No overload variant of "for_each" matches argument types
+    # mypy says: "Callable[[ItemsOfAnotherNode, Paid], list[int]]"
     # pyright says: Parameter 2: type "Held" is incompatible with type "Paid"
     @for_each(hold, over=shelves, kind="read_only")
     def pay(self, shelf: int, held: Held) -> Pay:
