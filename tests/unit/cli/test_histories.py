@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -10,22 +11,26 @@ from typer.testing import CliRunner
 
 from orchestra.cli.main import app
 from orchestra.coordinator.instances import read_journal
+from orchestra.testing.virtual_time import VirtualTimeLoop
 from tests.unit.coordinator.harness import NAMES
 from tests.unit.coordinator.test_rolling_versions import V1, over, shop
-
-pytestmark = pytest.mark.virtual_time
 
 V1_CLASS, V2_CLASS = "tests.unit.flows.shop:FoodOrder", "tests.unit.flows.shop_versions:FoodOrderV2"
 
 
-@pytest.fixture
-async def file(tmp_path: Path) -> Path:
+async def recorded() -> list[dict[str, object]]:
     async with shop() as w:
         await w.process(V1)
         await w.take_orders(20)
         await over(w)
-        entries = await read_journal(w.transport, NAMES)
-    path = tmp_path / "histories.jsonl"
+        return await read_journal(w.transport, NAMES)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        entries = runner.run(recorded())
+    path = tmp_path_factory.mktemp("histories") / "histories.jsonl"
     path.write_text("".join(json.dumps(entry) + "\n" for entry in entries))
     return path
 
