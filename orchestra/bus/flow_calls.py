@@ -6,7 +6,6 @@ a header says that somebody waits. What is for one instance (a request, a signal
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -18,10 +17,9 @@ from orchestra.clock import Clock
 from orchestra.coordinator.answering import STATUS
 from orchestra.coordinator.coordinator import Coordinator
 from orchestra.coordinator.inbox import caller_header
-from orchestra.coordinator.instances import finished_steps
 from orchestra.coordinator.names import Names
-from orchestra.coordinator.record import Caller, Instance, decode_instance, from_headers
-from orchestra.coordinator.request import Answer, Answers, event_record, request_record
+from orchestra.coordinator.record import Caller, Instance, decode_instance, finished_steps, from_headers
+from orchestra.coordinator.request import Answer, ask_instances, event_record
 from orchestra.coordinator.state_reader import StateReader
 from orchestra.errors import (
     DecodeError,
@@ -42,7 +40,6 @@ from orchestra.flows.query import FlowQuery
 from orchestra.flows.saga import definition_of
 from orchestra.ids import new_id
 from orchestra.settings import Settings
-from orchestra.transport.partitioner import partition_for
 from orchestra.transport.port import Outgoing, Partition, Publisher, Transport
 
 if TYPE_CHECKING:
@@ -153,26 +150,20 @@ class FlowCalls:
         instance = instance_id(definition_of(flow).name, key)
         if await self._found(coordinator, instance) is None:
             raise _unknown(instance)
-        event_id = new_id()
-        out = request_record(
+        found = await ask_instances(
+            self._transport,
+            self._publisher,
             names,
             coordinator.partitions,
-            instance,
-            request,
-            event_id=event_id,
-            now=self._now(),
+            {instance: request},
             source=self._stamp.source,
+            now=self._now(),
+            seconds=limit,
         )
-        answers = await Answers.open(self._transport, names, partition_for(instance.encode(), coordinator.partitions))
-        try:
-            async with asyncio.timeout(limit):
-                await self._publisher.publish([out])
-                return await answers.wait(event_id)
-        except TimeoutError:
+        if (answer := found[instance]) is None:
             text = f"{instance} did not answer {request.action!r} within {limit:g} s; it may still be done"
-            raise FlowTimeoutError(text, instance=instance) from None
-        finally:
-            await answers.aclose()
+            raise FlowTimeoutError(text, instance=instance)
+        return answer
 
     async def signal(self, flow: Any, key: str, event: Event) -> None:
         """See ``Bus.signal``."""

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from orchestra.cli import (
+    approvals,
     check,
     dead_letters,
     doctor,
@@ -101,6 +102,7 @@ app.add_typer(flows.app, name="flows")
 app.add_typer(instances.app, name="instances")
 for act in (operate.retry, operate.restart, operate.cancel, operate.skip, operate.resolve):
     instances.app.command()(act)
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(ledger.app, name="ledger")

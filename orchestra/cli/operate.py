@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestra.cli.cluster import connected, settings_from_environment
+from orchestra.cli.columns import one_line
 from orchestra.cli.instances import Target, instance_id_of, load_coordinator
+from orchestra.errors import InstanceUnknownError
 
 if TYPE_CHECKING:
-    from orchestra.flows.decision import OperatorAction
+    from orchestra.coordinator.coordinator import Coordinator
+    from orchestra.coordinator.request import Answer
+    from orchestra.flows.decision import OperatorAction, OperatorRequest
+
+_WAIT_SECONDS = 10.0
 
 Instances = Annotated[
     list[str],
@@ -53,32 +59,68 @@ def resolve(target: Target, instance: Instance, reason: Why, step: OfStep, by: B
 def _ask(
     target: str, given: list[str], action: OperatorAction, reason: str, by: str | None, step: str | None = None
 ) -> None:
+    coordinator = load_coordinator(target)
+    instances = [instance_id_of(coordinator, one) for one in given]
+    put(coordinator, instances, request_of(action, reason, by, step), target)
+
+
+def request_of(
+    action: OperatorAction, reason: str, by: str | None, step: str | None, roles: tuple[str, ...] = ()
+) -> OperatorRequest:
+    """What the operator asks for."""
+    from orchestra.flows.decision import OperatorRequest
+
+    return OperatorRequest(action, by=by or getpass.getuser(), reason=reason, step=step, roles=roles)
+
+
+def put(coordinator: Coordinator, instances: list[str], request: OperatorRequest, target: str) -> None:
+    """Ask the instances, and tell what came of it. Raises OrchestraError when not all of them did it."""
     from orchestra.clock import SystemClock
     from orchestra.coordinator.names import Names
-    from orchestra.coordinator.request import request_record
-    from orchestra.flows.decision import OperatorRequest
-    from orchestra.ids import new_id
+    from orchestra.coordinator.request import ask_instances
+    from orchestra.coordinator.state_reader import StateReader
 
-    coordinator, settings = load_coordinator(target), settings_from_environment()
-    instances = [instance_id_of(coordinator, one) for one in given]
-    request = OperatorRequest(action, by=by or getpass.getuser(), reason=reason, step=step)
-    names, now = Names.of(coordinator.name, settings), SystemClock().now()
+    settings = settings_from_environment()
+    names = Names.of(coordinator.name, settings)
 
-    records = [
-        request_record(names, coordinator.partitions, one, request, event_id=new_id(), now=now, source="/cli/instances")
-        for one in instances
-    ]
-
-    async def send() -> None:
+    async def ask() -> dict[str, Answer | None]:
         async with connected(settings) as transport:
+            reader = StateReader(transport, names)
+            for one in instances:
+                if await reader.newest(one) is None:
+                    raise InstanceUnknownError(
+                        f"there is no instance {one!r}; `orchestra instances list {target}` shows which there are",
+                        instance=one,
+                    )
             publisher = transport.publisher()
             await publisher.start()
             try:
-                await publisher.publish(records)
+                return await ask_instances(
+                    transport,
+                    publisher,
+                    names,
+                    coordinator.partitions,
+                    dict.fromkeys(instances, request),
+                    source="/cli/instances",
+                    now=SystemClock().now(),
+                    seconds=_WAIT_SECONDS,
+                )
             finally:
                 await publisher.aclose()
 
-    asyncio.run(send())
-    for one in instances:
-        typer.echo(f"asked: {action} of {one}")
-    typer.secho(f"what came of it: orchestra instances show {target} {instances[0]}", dim=True)
+    answers = asyncio.run(ask())
+    for instance, answer in answers.items():
+        typer.echo(told(instance, request.action, answer))
+    if any(answer is None or answer.outcome == "refused" for answer in answers.values()):
+        raise typer.Exit(1)
+
+
+def told(instance: str, action: str, answer: Answer | None) -> str:
+    """What came of a request, in a line."""
+    if answer is None:
+        return f"{instance}: {action} is stored, and no coordinator has taken it within {_WAIT_SECONDS:g} s; one will"
+    words = {"done": f"{action}: done", "refused": "refused", "waits": f"{action} waits, the instance is"}
+    text = f"{instance}: {words[answer.outcome]}"
+    if answer.outcome == "waits":
+        return f"{text} {answer.note}"
+    return f"{text}; the instance is {answer.status}. {one_line(answer.note, 400)}"

@@ -17,7 +17,7 @@ from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.exchange import Change
 from orchestra.coordinator.inbox import Deflected, operator_request
 from orchestra.coordinator.journal import Journal
-from orchestra.coordinator.meaning import decide, restart_of, revives, unparks
+from orchestra.coordinator.meaning import already_decided, decide, restart_of, revives, unparks
 from orchestra.coordinator.record import EARLY, QUEUED, Given, Instance, Ref
 from orchestra.coordinator.taking import Taking
 from orchestra.coordinator.wire import Make, Wire
@@ -262,7 +262,7 @@ class Advance:
             taking.park("too_large", note, _omit(given))
         elif instance.finished is not None and not revives(instance, given):
             what = "event.late" if given.kind == "event" else "input.ignored"
-            taking.say(what, f"the instance is {instance.status}")
+            taking.say(what, f"the instance is {instance.status}{already_decided(instance, given)}")
         elif given.kind == "start" and begun:
             self._start_again(taking, given)
         elif not begun and given.kind != "start":

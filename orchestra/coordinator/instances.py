@@ -25,6 +25,7 @@ from orchestra.coordinator.record import (
     Marks,
     decode_instance,
     decode_outbox,
+    finished_steps,
     from_headers,
 )
 from orchestra.coordinator.versions import Known, VersionCount, count_by_version, read_known
@@ -114,10 +115,7 @@ async def list_instances(transport: Transport, names: Names) -> list[Summary]:
         TopicError: the state topic does not exist.
         UnreachableError: brokers were away for longer than the request timeout.
     """
-    found: list[Summary] = []
-    for shard in range(await _shards(transport, names)):
-        fold = await _fold(transport, Partition(names.state, shard))
-        found += (summary_of(key, record) for key, record in fold.newest.items())
+    found = [summary_of(key, record) for key, record in await newest_records(transport, names)]
     return sorted(found, key=lambda summary: (summary.changed, summary.id))
 
 
@@ -135,6 +133,14 @@ async def list_versions(transport: Transport, names: Names) -> tuple[list[Versio
         summaries = (summary_of(key, record) for key, record in fold.newest.items())
         instances += ((one.flow or split_instance_id(one.id)[0], one.status) for one in summaries)
     return count_by_version(instances), known
+
+
+async def newest_records(transport: Transport, names: Names) -> list[tuple[str, Record]]:
+    """Every instance's newest record, by its id. Raises as :func:`list_instances`."""
+    found: list[tuple[str, Record]] = []
+    for shard in range(await _shards(transport, names)):
+        found += (await _fold(transport, Partition(names.state, shard))).newest.items()
+    return found
 
 
 async def find_instance(transport: Transport, names: Names, flows: Flows, instance: str) -> Details | None:
@@ -208,12 +214,6 @@ def details_of(instance_id: str, record: Record, flows: Flows, *, emitted: int) 
         waiting=len(instance.inputs),
         unsent=len(decode_outbox(instance_id, value)) if record.offset > emitted else 0,
     )
-
-
-def finished_steps(instance: Instance) -> list[StepView]:
-    """The steps of a finished instance, as it is remembered."""
-    steps: list[dict[str, Any]] = (instance.result or {}).get("steps", [])  # type: ignore[assignment]  # as we wrote it
-    return [StepView(**step) for step in steps]
 
 
 def _held_up(instance: Instance) -> list[str]:

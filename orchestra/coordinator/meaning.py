@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestra.coordinator.inbox import operator_request
-from orchestra.coordinator.record import Given, Instance
+from orchestra.coordinator.record import Given, Instance, finished_steps
 from orchestra.coordinator.taking import Taking
 from orchestra.flows.decision import (
     Decision,
@@ -57,3 +57,14 @@ def revives(instance: Instance, given: Given) -> bool:
     """Whether a finished instance may have to undo itself: the flow that called it asks for that."""
     request = _request(given)
     return instance.state is not None and request is not None and request.action == "undo"
+
+
+def already_decided(instance: Instance, given: Given) -> str:
+    """For a decision that comes when the instance is over: who decided before, where somebody did."""
+    request = _request(given)
+    if request is None or request.action not in ("approve", "reject"):
+        return ""
+    for step in finished_steps(instance):
+        if step.kind == "approval" and request.step in (None, step.name) and step.note.startswith("by "):
+            return f"; {step.name} was decided already, {step.note}"
+    return ""

@@ -17,7 +17,7 @@ from pydantic_core import from_json, to_json
 
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
-from orchestra.flows.decision import EmissionKind, Json, Timer
+from orchestra.flows.decision import EmissionKind, Json, StepView, Timer
 from orchestra.transport.port import Headers
 
 FORMAT = 1
@@ -155,6 +155,12 @@ class Instance:
     def label(self) -> str:
         """Its status for lists: ``parked`` and ``queued`` beside those of the flow."""
         return PARKED if self.parked is not None else self.status
+
+
+def finished_steps(instance: Instance) -> list[StepView]:
+    """The steps of a finished instance, as it is remembered."""
+    steps: list[dict[str, Any]] = (instance.result or {}).get("steps", [])  # type: ignore[assignment]  # as we wrote it
+    return [StepView(**step) for step in steps]
 
 
 class Marks(NamedTuple):

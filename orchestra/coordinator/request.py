@@ -5,7 +5,9 @@ With a record in its coordinator's inbox; the journal entry that names the recor
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -18,8 +20,9 @@ from orchestra.events.attributes import JSON, format_time
 from orchestra.events.cloudevents import encode
 from orchestra.events.envelope import Envelope
 from orchestra.flows.decision import OperatorRequest
+from orchestra.ids import new_id
 from orchestra.transport.partitioner import partition_for
-from orchestra.transport.port import Outgoing, Partition, Reader, Transport
+from orchestra.transport.port import Outgoing, Partition, Publisher, Reader, Transport
 
 
 def request_record(
@@ -119,3 +122,44 @@ _WORDS: tuple[tuple[Literal["refused", "waits"], tuple[str, ...]], ...] = (
     ("waits", ("input.waits",)),
     ("refused", ("operator.refused", "input.ignored", "input.rejected")),
 )
+
+
+async def ask_instances(
+    transport: Transport,
+    publisher: Publisher,
+    names: Names,
+    partitions: int,
+    requests: Mapping[str, OperatorRequest],
+    *,
+    source: str,
+    now: datetime,
+    seconds: float,
+) -> dict[str, Answer | None]:
+    """Put requests to instances, by their ids, and wait for what comes of them; None: nothing came in that time.
+
+    The instances should exist: nobody answers for one that does not.
+
+    Raises:
+        TransportError: a request could not be stored, or the journal not be read.
+    """
+    events = {instance: new_id() for instance in requests}
+    shards = {partition_for(instance.encode(), partitions) for instance in requests}
+    found: dict[str, Answer | None] = dict.fromkeys(requests)
+    async with AsyncExitStack() as stack:
+        journals: dict[int, Answers] = {}
+        for shard in sorted(shards):
+            journals[shard] = await Answers.open(transport, names, shard)
+            stack.push_async_callback(journals[shard].aclose)
+        records = [
+            request_record(names, partitions, instance, request, event_id=events[instance], now=now, source=source)
+            for instance, request in requests.items()
+        ]
+        try:
+            async with asyncio.timeout(seconds):
+                await publisher.publish(records)
+                for instance, event_id in events.items():
+                    journal = journals[partition_for(instance.encode(), partitions)]
+                    found[instance] = await journal.wait(event_id)
+        except TimeoutError:
+            pass
+    return found

@@ -142,7 +142,7 @@ class Waiting(Quiet):
             started_at=from_micros(state.started).isoformat(),
             ended_at=None if state.ended is None else from_micros(state.ended).isoformat(),
             outcome=None if state.outcome is None else state.outcome.type,
-            note=state.note or (f"by {state.by}" if state.by else ""),
+            note=state.note if state.by is None else f"by {state.by}: {state.note}",
         )
 
     kind = "wait"
