@@ -87,3 +87,27 @@ def test_a_flow_in_a_flow(page: dict[str, Any], trip: Any) -> None:
     t.expect_call(trip.Trip).completes(trip.TripBooked(trip_id="p-1-trip"))
 
     t.completed()
+
+
+def test_a_seat_for_each_traveller_once_the_visas_are_there(page: dict[str, Any], trip: Any) -> None:
+    group = page["group"]
+    t = run(group.Group, group.GroupAsked(trip_id="g-1", travellers=["ann", "bob"]))
+    t.expect(group.AskForVisa(trip_id="g-1", asked_before=False)).reply(group.Visa(is_ready=False))
+    t.advance("1h")
+    t.expect(group.AskForVisa(trip_id="g-1", asked_before=True)).reply(group.Visa(is_ready=True))
+    ann = t.expect(trip.Book(trip_id="g-1", what="a seat for ann"))
+    t.expect(trip.Book(trip_id="g-1", what="a seat for bob")).reply(trip.Booked(what="seat", cents=2))
+    ann.reply(trip.Booked(what="seat", cents=1))
+
+    assert t.completed(group.GroupBooked).cents == 3
+
+
+def test_a_seat_that_is_sold_out_gives_the_others_back(page: dict[str, Any], trip: Any) -> None:
+    group = page["group"]
+    t = run(group.Group, group.GroupAsked(trip_id="g-1", travellers=["ann", "bob"]))
+    t.expect(group.AskForVisa).reply(group.Visa(is_ready=True))
+    t.expect(trip.Book(trip_id="g-1", what="a seat for ann")).reply(trip.Booked(what="seat", cents=2))
+    t.expect(trip.Book(trip_id="g-1", what="a seat for bob")).reject(trip.SoldOut(what="seat"))
+    t.expect(trip.Cancel(trip_id="g-1", what="a seat for ann")).reply(Done())
+
+    t.compensated()
