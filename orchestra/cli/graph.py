@@ -177,7 +177,7 @@ def _tell(findings: Sequence[Finding], *, is_aside: bool) -> None:
     """``is_aside``: the picture itself goes to stdout."""
     for finding in findings:
         typer.secho(f"{finding.kind}: {finding.text}", fg="yellow", err=is_aside)
-    typer.echo(f"{len(findings)} findings", err=is_aside)
+    typer.echo("1 finding" if len(findings) == 1 else f"{len(findings)} findings", err=is_aside)
 
 
 # ---- writing

@@ -55,7 +55,7 @@ def _drawn(layout: Layout) -> Iterator[str]:
     for group in layout.groups:
         yield from _group(group)
     for line in layout.lines:
-        is_faded = Mark.NOT_REACHED in (marks.get(line.line.start), marks.get(line.line.end))
+        is_faded = marks.get(line.line.end) is Mark.NOT_REACHED
         yield from _line(line, is_faded=is_faded)
         yield from _line_label(line, is_faded=is_faded)
     for shape in layout.shapes:

@@ -56,7 +56,8 @@ def _marked(shape: Shape, views: Mapping[str, StepView], undone: set[str], statu
     view = views.get(shape.id)
     told = [] if view is None else list(_told(shape, view, mark))
     parts = [_marked_part(part, views) for part in shape.parts]
-    return replace(shape, mark=mark, parts=parts, detail=(*shape.detail, *told))
+    caption = "failed" if shape.id == COMPENSATED else shape.caption
+    return replace(shape, mark=mark, parts=parts, detail=(*shape.detail, *told), caption=caption)
 
 
 def _told(shape: Shape, view: StepView, mark: Mark) -> Iterator[str]:
@@ -71,9 +72,10 @@ def _told(shape: Shape, view: StepView, mark: Mark) -> Iterator[str]:
 
 
 def _mark_of(shape: Shape, views: Mapping[str, StepView], status: str) -> Mark:
-    if shape.id in (COMPLETED, COMPENSATED):
-        ended = "completed" if shape.id == COMPLETED else "compensated"
-        return Mark.DONE if status == ended else Mark.NOT_REACHED
+    if shape.id == COMPLETED:
+        return Mark.DONE if status == "completed" else Mark.NOT_REACHED
+    if shape.id == COMPENSATED:
+        return Mark.UNDONE if status == "compensated" else Mark.NOT_REACHED
     if shape.id == START or shape.kind is ShapeKind.INITIAL:
         return Mark.DONE
     return _mark_of_view(views.get(shape.id))

@@ -44,7 +44,7 @@ def test_what_failed_and_what_is_undone() -> None:
 
     play.undone("reserve", ItemsReleased(order_id="o-1"))
 
-    assert (marks(play)["reserve"], marks(play)[COMPENSATED]) == (Mark.UNDONE, Mark.DONE)
+    assert (marks(play)["reserve"], marks(play)[COMPENSATED]) == (Mark.UNDONE, Mark.UNDONE)
 
 
 def test_a_completed_instance_has_reached_its_end() -> None:
