@@ -43,6 +43,7 @@ def compile_machine(cls: type, data: object, *, name: object, version: object, u
     named, start = _name(label, name), _start(label, members)
     compiler = _Compiler(label, members, _data(label, data))
     states = compiler.states()
+    compiler.check_keys()
     chart = Chart(
         name=named,
         version=_version(label, version),
@@ -57,6 +58,7 @@ def compile_machine(cls: type, data: object, *, name: object, version: object, u
         unexpected=_policy(label, unexpected),
     )
     check_chart(chart)
+    compiler.close()
     return chart
 
 
@@ -180,6 +182,11 @@ class _Compiler:
             surplus={spec_of(surplus.event).type: surplus.policy for surplus in one.surplus},
         )
 
+    def close(self) -> None:
+        """The class is made: what is declared later would be in no chart."""
+        for one in self._states:
+            one.owner = self.label
+
     # ---- transitions
 
     def _transitions(self, place: str, declared: Declared, timers: int) -> Iterator[Transition]:
@@ -261,11 +268,15 @@ class _Compiler:
                 f"{place}: by={by!r}, and elsewhere by={self.keys[spec.type]!r}: an event is for the same instances "
                 f"wherever it is taken; say it once"
             )
-        if by is None and spec.key_field is None and spec.type not in self.keys:
-            raise DefinitionError(
-                f"{place}: {event.__name__} has no key, so which instance is it for? Say by='<field>', or mark a "
-                f"field, such as order_id: Key[str]"
-            )
+
+    def check_keys(self) -> None:
+        """Every event says for which instance it is: somewhere, for it holds everywhere."""
+        for kind, event in self.events.items():
+            if spec_of(event).key_field is None and kind not in self.keys:
+                raise DefinitionError(
+                    f"{self.label}: {event.__name__} has no key, so which instance is it for? Say by='<field>' where "
+                    f"it is taken, or mark one of its fields, such as order_id: Key[str]"
+                )
 
     def _delay(self, place: str, state: str, delay: Any) -> Any:
         if callable(delay):

@@ -40,16 +40,16 @@ def _shapes(chart: Chart) -> Iterator[Shape]:
             if not state.parallel:
                 yield Shape(id=_dot(state.name), label="", kind=ShapeKind.INITIAL, group=state.name)
         else:
-            yield _box(state)
+            yield _box(chart, state)
 
 
-def _box(state: ChartState) -> Shape:
+def _box(chart: Chart, state: ChartState) -> Shape:
     kind = ShapeKind.BAD_END if state.failed else ShapeKind.FINAL if state.final else ShapeKind.STATE
     return Shape(
         id=state.name,
         label=words(state.name),
         kind=kind,
-        detail=list(_stays(state)),
+        detail=list(_stays(chart, state)),
         parts=list(_parts(state)),
         group=state.parent,
         caption="final, failed" if state.failed else None,
@@ -65,7 +65,7 @@ def _groups(chart: Chart) -> Iterator[Group]:
                 id=state.name,
                 label=words(state.name),
                 kind=GroupKind.REGION if is_region else GroupKind.STATE,
-                detail=[*beside, *(part.label for part in _parts(state)), *_stays(state)],
+                detail=[*beside, *(part.label for part in _parts(state)), *_stays(chart, state)],
                 parent=state.parent,
             )
 
@@ -96,12 +96,12 @@ def _said(method: Method) -> str:
     return ", ".join(f"publishes {message_name(event)}" for event in method.events)
 
 
-def _stays(state: ChartState) -> Iterator[str]:
+def _stays(chart: Chart, state: ChartState) -> Iterator[str]:
     """The transitions that lead nowhere, and the events that it defers, ignores or rejects."""
     for many in state.transitions.values():
         yield from (f"{_on(one)}: stays" for one in many if one.to is None)
     for kind, policy in state.surplus.items():
-        yield f"{policy}s {kind}"
+        yield f"{policy}s {message_name(chart.events[kind])}"
 
 
 # ---- transitions

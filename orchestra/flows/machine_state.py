@@ -231,6 +231,8 @@ class State:
     parallel: bool = False
     failed: bool = False
     label: str = "?"
+    owner: str | None = None
+    """The class, once it is made."""
     transitions: list[Declared] = field(default_factory=list[Declared])
     entries: list[Any] = field(default_factory=list[Any])
     """What is done on entry, in this order: sendings, children, questions, plain methods."""
@@ -242,10 +244,18 @@ class State:
         self.label = name if self.label == "?" else self.label
 
     def declare(self, declared: Declared) -> Declared:
+        self._check_made()
         self.transitions.append(declared)
         return declared
 
+    def _check_made(self) -> None:
+        if self.owner is not None:
+            raise DefinitionError(
+                f"{self.owner}.{self.label}: the class is made, and this would have no effect; write it in the class"
+            )
+
     def doing(self, when: str, what: Any) -> None:
+        self._check_made()
         (self.entries if when == "entry" else self.exits).append(what)
 
     # ---- transitions
@@ -398,17 +408,21 @@ class State:
 
     # ---- what it does not expect
 
+    def _surplus(self, policy: Unexpected, events: Sequence[type[Event]], by: str | None) -> None:
+        self._check_made()
+        self.surplus += [Surplus(event, policy, by) for event in events]
+
     def defer(self, *events: type[Event], by: str | None = None) -> None:
         """Keep these events, at most 20 in a machine, until a state is active that does not defer them."""
-        self.surplus += [Surplus(event, "defer", by) for event in events]
+        self._surplus("defer", events, by)
 
     def ignore(self, *events: type[Event], by: str | None = None) -> None:
         """Take these events without effect, with a line in the journal."""
-        self.surplus += [Surplus(event, "ignore", by) for event in events]
+        self._surplus("ignore", events, by)
 
     def reject(self, *events: type[Event], by: str | None = None) -> None:
         """Raise an alert for these events; the journal keeps a line."""
-        self.surplus += [Surplus(event, "reject", by) for event in events]
+        self._surplus("reject", events, by)
 
 
 @dataclass(slots=True, eq=False)
