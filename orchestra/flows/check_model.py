@@ -6,10 +6,11 @@ and of a retry policy's tries two are left: one that is followed by another, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
+from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Event, Message
 from orchestra.flows.check_samples import sample
@@ -19,10 +20,12 @@ from orchestra.flows.graph import (
     ApprovalNode,
     CallNode,
     EndPart,
+    ForEachNode,
     Graph,
     GraphNode,
     JoinNode,
     Kind,
+    RepeatNode,
     StepNode,
     UndoPart,
     WaitNode,
@@ -33,6 +36,10 @@ from orchestra.retry import Retry
 START_TIME = from_micros(1_767_225_600_000_000)
 """When every history begins: the first second of 2026."""
 EXPLORED_TRIES = 2
+EXPLORED_AT_ONCE = 2
+"""Of the items that a step goes over: so many, or none."""
+MOST_QUESTIONS = 10
+"""Guards that are asked in one decision."""
 
 
 class Oracle:
@@ -41,6 +48,8 @@ class Oracle:
     def __init__(self) -> None:
         self._script: list[int] = []
         self._asked: list[int] = []
+        self.exceeded = False
+        """Some answers were not tried: whatever is found is no proof."""
 
     def choose(self, options: int) -> int:
         """A number below ``options``."""
@@ -51,6 +60,13 @@ class Oracle:
     def begin(self, script: Sequence[int]) -> None:
         """The next questions are answered like this, and all further ones with 0."""
         self._script, self._asked = list(script), []
+
+    def perhaps(self) -> bool:
+        """Yes, and in another run no. In one run so many questions can be asked: after that it is always no."""
+        if len(self._asked) >= MOST_QUESTIONS:
+            self.exceeded = True
+            return False
+        return self.choose(2) == 0
 
     def next_script(self) -> list[int] | None:
         """After a run: the answers of another one that was not made yet. None when there is none left."""
@@ -72,10 +88,14 @@ class Part:
     has_undo: bool
     before: tuple[str, ...] = ()
     after_it: frozenset[str] = frozenset()
+    owed: bool = False
+    """A machine is not over before it is done."""
     least: int | None = None
     """Of a join that takes failures upon itself: how many of the nodes before it must be done. None: all."""
     endless: bool = False
     """It may wait for ever, and says so: it has no timeout."""
+    many: bool = False
+    """Each of many items must be done."""
     sends: bool = True
     """It is a step: a service must answer it."""
     roles: tuple[str, ...] = ()
@@ -100,12 +120,8 @@ class Model:
     twins: Sequence[Sequence[str]] = ()
     """Nodes that can change places without a difference."""
 
-    def answers(self, step: str, phase: str, command: str) -> Answers:
-        """What may answer a command that was sent for a step."""
-        node = self.graph.nodes.get(step) if self.graph is not None else None
-        if not isinstance(node, StepNode):
-            return self.definition.answers(command)
-        return node.undo.answers if phase == "undo" and node.undo is not None else node.answers
+    answered: Mapping[tuple[str, str], Answers] = field(default_factory=dict[tuple[str, str], Answers])
+    """What may answer what is sent, by step and phase."""
 
 
 def model_of(definition: Definition, start: type[Event] | None = None) -> Model:
@@ -116,7 +132,7 @@ def model_of(definition: Definition, start: type[Event] | None = None) -> Model:
     """
     if isinstance(definition, CompiledFlow):
         return _of_graph(definition, start)
-    raise NotImplementedError
+    raise DefinitionError(f"{definition.name}: {type(definition).__name__} is no kind of flow that can be explored")
 
 
 def _of_graph(definition: CompiledFlow, start: type[Event] | None) -> Model:
@@ -139,7 +155,16 @@ def _of_graph(definition: CompiledFlow, start: type[Event] | None) -> Model:
         parts={name: _part(graph, node) for name, node in graph.nodes.items()},
         events={kind: sample(waits[0].event) for kind, waits in graph.waits.items()},
         twins=_twins(graph),
+        answered=dict(_answers(graph)),
     )
+
+
+def _answers(graph: Graph) -> Iterator[tuple[tuple[str, str], Answers]]:
+    for name, node in graph.nodes.items():
+        if isinstance(node, StepNode):
+            yield (name, "action"), node.answers
+            if node.undo is not None:
+                yield (name, "undo"), node.undo.answers
 
 
 def envelope(message: Message, id: str, **extensions: str) -> Envelope:  # noqa: A002  the CloudEvents name
@@ -152,46 +177,73 @@ REQUESTER = "the requester"
 
 def _simplified(node: GraphNode, oracle: Oracle) -> GraphNode:
     match node:
+        case ForEachNode():
+            limit = min(node.limit, EXPLORED_AT_ONCE)
+            return replace(_loop(node, oracle), limit=limit, over=_some(oracle, [0, EXPLORED_AT_ONCE]))
+        case RepeatNode():
+            turns = min(node.at_most, EXPLORED_TRIES)
+            return replace(_loop(node, oracle), at_most=turns, until=perhaps(oracle))
         case StepNode():
             return replace(
                 node,
-                make=_always(sample(node.command)),
-                retry=_short(node.retry),
+                make=always(sample(node.command)),
+                retry=short(node.retry),
                 undo=node.undo and _undo(node.undo),
-                when=node.when and _perhaps(oracle),
+                when=node.when and perhaps(oracle),
             )
         case WaitNode():
-            return replace(node, where=node.where and _perhaps(oracle))
+            return replace(node, where=node.where and perhaps(oracle))
         case ApprovalNode():
-            return replace(node, requester=node.requester and _always(REQUESTER))
+            return replace(node, requester=node.requester and always(REQUESTER))
         case _:
             return node
 
 
+L = TypeVar("L", ForEachNode, RepeatNode)
+
+
+def _loop(node: L, oracle: Oracle) -> L:
+    item = _simplified(node.item, oracle)
+    assert isinstance(item, StepNode)
+    return replace(node, item=item, make=item.make, retry=item.retry, undo=item.undo)
+
+
+def _some(oracle: Oracle, counts: Sequence[int]) -> Callable[..., Sequence[str]]:
+    def items(*_: object) -> Sequence[str]:
+        return [f"item {number}" for number in range(counts[oracle.choose(len(counts))])]
+
+    return items
+
+
 def _undo(part: UndoPart) -> UndoPart:
-    make = part.make and _always(sample(part.answers.command))
-    return replace(part, make=make, retry=_short(part.retry))
+    make = part.make and always(sample(part.answers.command))
+    return replace(part, make=make, retry=short(part.retry))
 
 
 def _ending(part: EndPart) -> EndPart:
-    return replace(part, make=_always(sample(part.events[0]) if part.events else None))
+    return replace(part, make=always(sample(part.events[0]) if part.events else None))
 
 
-def _always(value: Any) -> Callable[..., Any]:
+def always(value: Any) -> Callable[..., Any]:
+    """A method that gives the same, whatever it gets."""
+
     def make(*_: object) -> Any:
         return value
 
     return make
 
 
-def _perhaps(oracle: Oracle) -> Callable[..., bool]:
+def perhaps(oracle: Oracle) -> Callable[..., bool]:
+    """A guard that answers both ways."""
+
     def guard(*_: object) -> bool:
-        return oracle.choose(2) == 0
+        return oracle.perhaps()
 
     return guard
 
 
-def _short(retry: Retry) -> Retry:
+def short(retry: Retry) -> Retry:
+    """The policy with two tries at most."""
     return replace(retry, attempts=min(retry.attempts, EXPLORED_TRIES))
 
 
@@ -207,6 +259,7 @@ def _part(graph: Graph, node: GraphNode) -> Part:
         after_it=graph.descendants[node.name],
         least=least,
         endless=getattr(node, "timeout", 0) is None,
+        many=isinstance(node, ForEachNode),
         sends=step is not None,
         roles=roles,
         requester=getattr(node, "requester", None) is not None,
@@ -216,14 +269,14 @@ def _part(graph: Graph, node: GraphNode) -> Part:
 def _twins(graph: Graph) -> list[list[str]]:
     groups: dict[object, list[str]] = {}
     for name, node in graph.nodes.items():
-        if isinstance(node, StepNode):
+        if type(node) in (StepNode, CallNode) and isinstance(node, StepNode):
             groups.setdefault(_looks(graph, node), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def _looks(graph: Graph, node: StepNode) -> object:
     """Equal for steps that the engine cannot tell apart but by their names."""
-    undo = node.undo and (_short(node.undo.retry).attempts, node.undo.make is None, bool(node.undo.answers.rejections))
+    undo = node.undo and (short(node.undo.retry).attempts, node.undo.make is None, bool(node.undo.answers.rejections))
     around = (frozenset(node.before), frozenset(graph.followers[node.name]))
-    how = (node.kind, _short(node.retry).attempts, node.timeout is None, node.when is None, isinstance(node, CallNode))
+    how = (node.kind, short(node.retry).attempts, node.timeout is None, node.when is None, isinstance(node, CallNode))
     return (around, how, undo, bool(node.answers.rejections))

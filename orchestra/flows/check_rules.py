@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from orchestra.flows.check_model import Model, Part
-from orchestra.flows.check_world import Move, Point, Sent, World, asks_for_effect, must_change_nothing, nodes_of
+from orchestra.flows.check_world import (
+    Move,
+    Point,
+    Sent,
+    World,
+    asks_for_effect,
+    must_change_nothing,
+    nodes_of,
+    slot_of,
+)
 from orchestra.flows.decision import Decision, Emission, Status
 from orchestra.flows.graph import Kind
 from orchestra.flows.progress import Progress, Undoing, progress_in, undoing_in
@@ -74,7 +83,14 @@ class _Sending:
             if known is None:
                 yield from self._undone_in_order(part)
         else:
-            yield from self._begun(part, first=known is None and iteration == 0)
+            yield from self._begun(part, first=not self._world.of(step, "action"))
+            if known is None:
+                yield from self._begun_anew(step, slot_of(self._decision.state, step, iteration))
+
+    def _begun_anew(self, step: str, slot: int) -> Iterator[Broken]:
+        earlier = self._world.before(step, "action", slot)
+        if earlier is not None and earlier.may_be_done and self._model.graph is not None:
+            yield Broken("begun anew when proven not done", f"{step} is begun anew, and it {_maybe(earlier)}")
 
     def _begun(self, part: Part, *, first: bool) -> Iterator[Broken]:
         if "failure" in self._decision.state and self._decision.status is not Status.HALTED:
@@ -96,7 +112,7 @@ class _Sending:
                 yield Broken(
                     "undone in reverse order", f"{part.name} is undone, and {name}, which came after it, is not"
                 )
-        if self._decision.status is not Status.COMPENSATING or in_branch:
+        if self._decision.status is not Status.COMPENSATING or in_branch or self._model.graph is None:
             return
         for name, other in self._model.parts.items():
             if other.kind != Kind.READ_ONLY and any(one.awaited for one in self._world.of(name, "action")):
@@ -122,16 +138,26 @@ def has_value(model: Model, world: World, decision: Decision, name: str) -> bool
         return False
     if part.least is not None:
         return sum(has_value(model, world, decision, one) for one in part.before) >= part.least
-    return not part.sends or raw["s"] == "omitted" or any(one.truth == "done" for one in world.of(name, "action"))
+    if not part.sends or raw["s"] == "omitted":
+        return True
+    done = [one for one in world.of(name, "action") if one.truth == "done"]
+    return len(done) == raw["n"] if part.many else bool(done)
 
 
 def is_undone(part: Part, world: World) -> bool:
     """Nothing of it is left that an undo is for."""
-    if not part.has_undo or part.name in world.left:
+    return not part.has_undo or all(sent_is_undone(one, world) for one in world.of(part.name, "action"))
+
+
+def sent_is_undone(sent: Sent, world: World) -> bool:
+    if not sent.may_be_done or (sent.step, sent.slot) in world.left:
         return True
-    if not any(one.may_be_done for one in world.of(part.name, "action")):
-        return True
-    return any(one.truth == "done" for one in world.of(part.name, "undo"))
+    undo = world.before(sent.step, "undo", sent.slot)
+    return undo is not None and undo.truth == "done"
+
+
+def _maybe(sent: Sent) -> str:
+    return "was done" if sent.truth == "done" else "may have been done"
 
 
 # ---- where it rests
@@ -180,8 +206,7 @@ def _at_the_end(model: Model, world: World, decision: Decision) -> Iterator[Brok
                 yield Broken("a flow completes when all is done", f"it is completed, and {name} is not done")
             continue
         for sent in world.of(name, "action"):
-            if sent.may_be_done and not is_undone(part, world):
-                how = "was done" if sent.truth == "done" else "may have been done"
-                yield Broken("no effect is left", f"{name} {how}, and was never undone")
+            if part.has_undo and not sent_is_undone(sent, world):
+                yield Broken("no effect is left", f"{name} {_maybe(sent)}, and was never undone")
             elif sent.may_be_done and part.kind in (Kind.PIVOT, Kind.RETRIABLE):
-                yield Broken("no effect is left", f"{name} cannot be undone and may be done, and all else is undone")
+                yield Broken("no effect is left", f"{name} cannot be undone and {_maybe(sent)}, and all else is undone")

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from orchestra.flows.check_model import START_TIME, Model
+from orchestra.flows.check_model import MOST_QUESTIONS, START_TIME, Model
 from orchestra.flows.check_rules import ENDS, Broken, broken_rules
-from orchestra.flows.check_state import Shape
+from orchestra.flows.check_state import Shape, Spot
 from orchestra.flows.check_world import Move, Point, World, after_decision, after_move, given, moves, nodes_of
 from orchestra.flows.decision import Decision
 
@@ -58,8 +58,8 @@ class Search:
         self._limit = limit
         self._out_of_time = out_of_time
         self._points: list[Point | None] = []
-        self._only: dict[int, frozenset[str]] = {}
-        """For a point that is merged into another: the nodes whose exact state was new."""
+        self._only: dict[int, frozenset[Spot]] = {}
+        """For a point that is merged into another: where its exact state was new."""
         self._came: list[Came] = []
         self._depths = array("i")
         self._known: dict[Hashable, int] = {}
@@ -79,7 +79,7 @@ class Search:
             self._expand(index)
             self._points[index] = None
             index += 1
-        explored.finished = explored.found is None
+        explored.finished = explored.found is None and not self._model.oracle.exceeded
         if explored.finished:
             self._find_trap()
         return explored
@@ -100,6 +100,11 @@ class Search:
             yield tuple(script)
             script = self._model.oracle.next_script()
 
+    def _only_no(self) -> Iterator[tuple[int, ...]]:
+        script = (1,) * MOST_QUESTIONS
+        self._model.oracle.begin(script)
+        yield script
+
     def _expand(self, index: int) -> None:
         point = self._points[index]
         assert point is not None
@@ -107,7 +112,7 @@ class Search:
         for move in moves(self._model, point):
             if self.explored.found is not None:
                 return
-            if only is not None and move.step not in only:
+            if only is not None and shape.spot(move) not in only:
                 continue
             idle = shape.of(move)
             if idle not in self._idle:
@@ -117,10 +122,12 @@ class Search:
         model = self._model
         what, now = given(model, point, move)
         changed = False
-        for script in self._scripts():
+        # A guard that is asked about an event once more says what it said: had it been yes, it would not be asked.
+        scripts = self._scripts() if move.what != "event again" else self._only_no()
+        for script in scripts:
             self.explored.transitions += 1
             try:
-                decision = model.definition.advance(point.state, what, now=now)
+                decision = model.definition.advance(point.state, what, now=now, values=point.world.values.__getitem__)
             except Exception as error:
                 self._report(Broken("every input is taken", f"it raises {type(error).__name__}: {error}"), index, move)
                 return
@@ -140,7 +147,7 @@ class Search:
         shape = Shape(self._model, point)
         fingerprint = shape.fingerprint()
         index = self._known.get(fingerprint)
-        new = frozenset(name for name in shape.nodes if shape.exact(name) not in self._tried)
+        new = frozenset(spot for spot in shape.spots() if shape.exact(spot) not in self._tried)
         self._tried.update(map(shape.exact, new))
         if index is None:
             index = self._known[fingerprint] = self._keep(point, came)

@@ -69,7 +69,7 @@ def _replayed(model: Model, history: Sequence[Came], narrative: Narrative) -> It
         what, now = given(model, point, came.move)
         model.oracle.begin(came.script)
         try:
-            decision = definition.advance(point.state, what, now=now)
+            decision = definition.advance(point.state, what, now=now, values=point.world.values.__getitem__)
         except Exception as error:
             narrative.note(f"it raises {type(error).__name__}: {error}", now=now)
             yield Scene(came.move, point, None, now)
@@ -208,7 +208,7 @@ class _Test:
         return self.named[message] if named and message in self.named else self._expect(sent)
 
     def _expect(self, sent: Sent) -> str:
-        command = self.model.answers(sent.step, sent.phase, sent.command).command
+        command = self.model.answered[sent.step, sent.phase].command
         return f"t.expect({command.__qualname__}, step={sent.step!r})"
 
 

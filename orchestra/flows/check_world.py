@@ -43,6 +43,8 @@ class Sent:
     step: str
     phase: str
     iteration: int
+    slot: int
+    """Which of the many effects of a step it is: an item, a turn. An effect that was begun anew keeps its slot."""
     command: str
     ids: tuple[str, ...]
     effect_id: str
@@ -53,7 +55,7 @@ class Sent:
     dead: bool = False
     """Its newest message is a dead letter."""
     ghost: Sent | None = None
-    """The effect before this one, of the same step: proven not done, so the step was begun anew."""
+    """The effect before this one, in the same slot: proven not done, or of a state that was left since."""
 
     @property
     def may_be_done(self) -> bool:
@@ -65,12 +67,14 @@ class World:
     """Everything that was asked for, by step."""
 
     sent: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict[str, tuple[Sent, ...]])
-    left: frozenset[str] = frozenset()
-    """Steps whose undo an operator has skipped or resolved: a person answers for them."""
+    left: frozenset[tuple[str, int]] = frozenset()
+    """Steps and slots that an operator has skipped or resolved: a person answers for them."""
     decided: frozenset[str] = frozenset()
     """Approvals that a person has decided."""
     heard: Mapping[str, int] = field(default_factory=dict[str, int])
     """How many events of each type the instance has taken."""
+    values: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    """What the instance keeps beside its record."""
     ended: bool = False
     """The flow has said that it is over."""
 
@@ -83,17 +87,18 @@ class World:
                 return one
         return None
 
+    def before(self, step: str, phase: str, slot: int) -> Sent | None:
+        """The effect in a slot."""
+        return next((one for one in self.of(step, phase) if one.slot == slot), None)
+
     def put(self, changed: Sent) -> World:
-        """The world with this effect; an earlier one of the step, proven not done, becomes its ghost."""
+        """The world with this effect. The one before it in its slot becomes its ghost."""
         others: list[Sent] = []
         for one in self.sent.get(changed.step, ()):
-            if one.phase != changed.phase:
+            if (one.phase, one.slot) != (changed.phase, changed.slot):
                 others.append(one)
             elif one.iteration != changed.iteration:
-                if one.truth in ("rejected", "shut") and one.iteration < changed.iteration:
-                    changed = replace(changed, ghost=replace(one, ghost=None))
-                else:
-                    others.append(one)
+                changed = replace(changed, ghost=replace(one, ghost=None))
         return replace(self, sent={**self.sent, changed.step: (*others, changed)})
 
 
@@ -132,12 +137,18 @@ def moves(model: Model, point: Point) -> Iterator[Move]:
             for what in _answers(model, point.world, one):
                 yield Move(what, step, one.phase, one.iteration)
     for timer in point.timers:
-        yield Move("fire", detail=timer.name)
+        yield _of_timer("fire", timer.name)
         if "/" in timer.name:  # the others are set once, and have one generation
-            yield Move("stale", detail=timer.name)
+            yield _of_timer("stale", timer.name)
     yield from _events(model, point)
     yield Move("cancel")
     yield from _people(model, point)
+
+
+def _of_timer(what: str, name: str) -> Move:
+    step, _, rest = name.partition("/")
+    phase, _, number = rest.partition("/")
+    return Move(what, step if rest else "", phase, int(number) if number.isdecimal() else 0, name)
 
 
 def _events(model: Model, point: Point) -> Iterator[Move]:
@@ -169,7 +180,7 @@ def _answers(model: Model, world: World, sent: Sent) -> Iterator[str]:
 
 
 def _rejections(model: Model, sent: Sent) -> Sequence[type[Event]]:
-    return model.answers(sent.step, sent.phase, sent.command).rejections
+    return model.answered[sent.step, sent.phase].rejections
 
 
 def _people(model: Model, point: Point) -> Iterator[Move]:
@@ -259,7 +270,7 @@ def _outcome(model: Model, sent: Sent, what: str) -> Outcome:
     if what == "ghost":
         assert sent.ghost is not None
         sent = sent.ghost
-        what = "reject" if sent.truth == "rejected" else "refuse"
+        what = {"rejected": "reject", "shut": "refuse"}.get(sent.truth, "reply")
     message = sent.ids[-2] if what.startswith("old ") else sent.ids[-1]
     answer = answer_class(model, sent, what.removeprefix("old "))
     return Outcome(sent.effect_id, _envelope(answer, sent.effect_id, message))
@@ -271,7 +282,7 @@ def answer_class(model: Model, sent: Sent, what: str) -> type[Event]:
         return StepFailed
     if what == "refuse":
         return StepRefused
-    answers = model.answers(sent.step, sent.phase, sent.command)
+    answers = model.answered[sent.step, sent.phase]
     return (answers.replies if what == "reply" else answers.rejections)[0]
 
 
@@ -296,7 +307,7 @@ def after_move(world: World, point: Point, move: Move) -> World:
         assert sent is not None
         return world.put(_answered(sent, move.what))
     if move.what == "operator" and move.detail in ("skip", "resolve"):
-        return replace(world, left=world.left | {move.step})
+        return replace(world, left=world.left | {(move.step, slot) for slot in _stuck_slots(point, move.step)})
     if move.what == "operator" and move.step in world.decided:
         return replace(world, decided=world.decided - {move.step})  # it is asked for anew
     if move.what == "decision":
@@ -325,6 +336,21 @@ def _sent_as(world: World, message: str) -> Sent | None:
     return next((one for effects in world.sent.values() for one in effects if one.ids[-1] == message), None)
 
 
+def slot_of(state: Json, step: str, iteration: int) -> int:
+    """Which of the effects of a step has this number: a step of many items counts on when one is begun anew."""
+    raw = nodes_of(state).get(step, {})
+    return iteration % max(raw["n"], 1) if "h" in raw else 0
+
+
+def _stuck_slots(point: Point, step: str) -> Iterator[int]:
+    raw = nodes_of(point.state)[step]
+    if "h" not in raw:
+        yield 0
+    for index, item in raw.get("l", {}).items() if "h" in raw else ():
+        if item.get("u", {}).get("s") == "stuck":
+            yield int(index)
+
+
 def asks_for_effect(emission: Emission) -> bool:
     """Whether somebody is to do something: a service, or a flow that is called or is to be undone."""
     return emission.kind in ("command", "start") or (
@@ -334,12 +360,15 @@ def asks_for_effect(emission: Emission) -> bool:
 
 def after_decision(world: World, decision: Decision) -> World:
     """The world once the messages of a decision have left."""
+    if decision.values:
+        kept = {**world.values, **decision.values}
+        world = replace(world, values={name: value for name, value in kept.items() if value is not None})
     for emission in decision.messages:
-        world = _after(world, emission)
+        world = _after(world, decision, emission)
     return world
 
 
-def _after(world: World, emission: Emission) -> World:
+def _after(world: World, decision: Decision, emission: Emission) -> World:
     event = emission.event
     if emission.kind == "event":
         return replace(world, ended=True)
@@ -354,6 +383,7 @@ def _after(world: World, emission: Emission) -> World:
             step=step,
             phase=phase,
             iteration=iteration,
+            slot=slot_of(decision.state, step, iteration),
             command=event.type,
             ids=(event.id,),
             effect_id=effect,

@@ -29,8 +29,8 @@ class WaitBehaviour(Waiting):
         state = begin_waiting(draft, node.timeout)
         draft.note("wait.started", node.name, note=spec_of(node.event).type)
         for raw in draft.instance.early.pop(node.name, ()):
-            if state.status is WaitStatus.WAITING:
-                take(node, state, load_event(raw), draft)
+            if state.status is not WaitStatus.WAITING or not take(node, state, load_event(raw), draft):
+                _pass_on(node, raw, draft)
         return state
 
     def value(self, node: WaitNode, state: WaitState, yields: Yields) -> Event | None:
@@ -94,6 +94,22 @@ def occurred(waits: Sequence[WaitNode], event: Envelope, draft: Draft) -> str | 
             return None
     draft.ignore("event.late", None, None, "action", f"nothing waits for {event.type} {event.id}, now or later")
     return None
+
+
+def _pass_on(node: WaitNode, raw: Json, draft: Draft) -> None:
+    """An early event that this wait has not taken: for the next one that it may be for."""
+    instance, event = draft.instance, load_event(raw)
+    for other in draft.graph.waits[event.type]:
+        state = instance.nodes.get(other.name)
+        if other is node:
+            continue
+        if isinstance(state, WaitState) and state.status is WaitStatus.WAITING and take(other, state, event, draft):
+            draft.touched.append(other.name)
+            return
+        if state is None and other.name not in instance.lost:
+            instance.early.setdefault(other.name, []).append(raw)
+            return
+    draft.ignore("event.late", node.name, None, "action", f"nothing else waits for {event.type} {event.id}")
 
 
 def _is_kept(kept: Sequence[Json], event: Envelope) -> bool:

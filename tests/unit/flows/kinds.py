@@ -17,10 +17,12 @@ from orchestra import (
     approval,
     call,
     delay,
+    for_each,
     on_compensated,
     on_completed,
     optional,
     pivot,
+    repeat,
     settled,
     starts_on,
     step,
@@ -46,6 +48,10 @@ class No(Event, type="kinds.no.v1"):
 
 
 class Do(Command[Done, No], type="kinds.do.v1", topic="kinds.commands"):
+    id: Key[str]
+
+
+class Undone(Command[Done, No], type="kinds.undo.v1", topic="kinds.commands"):
     id: Key[str]
 
 
@@ -186,4 +192,52 @@ class Parent(Saga, name="kinds-parent"):
         return Do(id=self.began.id)
 
 
-ALL: tuple[type[Flow], ...] = (AnyOf, Settled, Waits, Halts, Child, Parent)
+class Loops(Saga, name="kinds-loops"):
+    """Each of several items, undone one by one; then a question that is asked until the answer will do."""
+
+    began = starts_on(Began)
+
+    def items(self) -> list[int]:
+        return [1, 2, 3]
+
+    @for_each(over=items, limit=10)
+    def pack(self, item: int) -> Do:
+        return Do(id=self.began.id)
+
+    @pack.undo
+    def unpack(self, item: int, packed: Done | None) -> Undone:
+        return Undone(id=self.began.id)
+
+    def is_enough(self, done: Done) -> bool:
+        return True
+
+    @repeat(until=is_enough, at_most=20, every="30s", after=pack, kind="read_only")
+    def poll(self, previous: Done | None) -> Do:
+        return Do(id=self.began.id)
+
+    @pivot(pack, poll)
+    def pay(self, packed: list[Done], polled: Done) -> Do:
+        return Do(id=self.began.id)
+
+
+class HaltingLoops(Flow, name="kinds-halting-loops"):
+    """The same, where an operator goes on."""
+
+    began = starts_on(Began)
+
+    def items(self) -> list[int]:
+        return [1, 2, 3]
+
+    @for_each(over=items, limit=1)
+    def pack(self, item: int) -> Do:
+        return Do(id=self.began.id)
+
+    def is_enough(self, done: Done) -> bool:
+        return True
+
+    @repeat(pack, until=is_enough, at_most=20, every="30s")
+    def poll(self, previous: Done | None, packed: list[Done]) -> Do:
+        return Do(id=self.began.id)
+
+
+ALL: tuple[type[Flow], ...] = (AnyOf, Settled, Waits, Halts, Child, Parent, Loops, HaltingLoops)

@@ -56,6 +56,18 @@ def test_hazard_01_an_event_that_comes_twice_does_not_end_two_waits() -> None:
     assert not paid(second).changed
 
 
+def test_hazard_16_an_early_event_that_its_wait_does_not_take_is_kept_for_the_next_one() -> None:
+    play = Play(Waits, BEGAN)
+    for number, cents in ((1, -1), (2, 5)):
+        event = compose(Paid(id="k", cents=cents), id=f"p-{number}", source="/shop", time=play.now)
+        assert play.give(Occurred(event)).changed
+
+    play.answer("reserve", Done())
+
+    assert play.statuses()["paid"] == "done"
+    assert play.statuses()["more"] == "done", "the refund came first, and is for the second wait"
+
+
 def test_hazard_16_an_event_that_is_kept_for_a_later_wait_is_not_kept_twice() -> None:
     play = Play(Waits, BEGAN)
     event = compose(Paid(id="k", cents=-1), id="p-1", source="/shop", time=play.now)
