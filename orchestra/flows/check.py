@@ -10,14 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orchestra.errors import DefinitionError
 from orchestra.flows.check_findings import Finding, graph_findings
 from orchestra.flows.check_methods import method_findings
-from orchestra.flows.check_model import Model, model_of
+from orchestra.flows.check_machine import model_of_machine
+from orchestra.flows.check_model import Model, model_of_flow
 from orchestra.flows.check_search import Explored, Search
 from orchestra.flows.check_story import tell
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition
 from orchestra.flows.graph import Graph, StepNode
+from orchestra.flows.machine_decide import CompiledMachine
 
 DEFAULT_LIMIT = 50_000
 """States; a quarter of a minute, and 200 MB."""
@@ -109,8 +112,30 @@ def check_definition(
     )
 
 
+def model_of(definition: Definition) -> Model:
+    """A definition made ready to be explored.
+
+    Raises:
+        NoSampleError: a message cannot be made from its class.
+        DefinitionError: it is of a kind that cannot be explored.
+    """
+    match definition:
+        case CompiledFlow():
+            return model_of_flow(definition)
+        case CompiledMachine():
+            return model_of_machine(definition)
+        case _:
+            raise DefinitionError(f"{definition.name}: {type(definition).__name__} is no kind of flow that can be explored")
+
+
 def _label(definition: Definition) -> str:
-    return definition.graph.label if isinstance(definition, CompiledFlow) else definition.name
+    match definition:
+        case CompiledFlow():
+            return definition.graph.label
+        case CompiledMachine():
+            return definition.chart.label
+        case _:
+            return definition.name
 
 
 def _findings(definition: Definition, model: Model, explored: Explored) -> list[Finding]:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from orchestra.errors import DefinitionError
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Event, Message
 from orchestra.flows.check_samples import sample
@@ -124,18 +123,12 @@ class Model:
     """What may answer what is sent, by step and phase."""
 
 
-def model_of(definition: Definition, start: type[Event] | None = None) -> Model:
-    """What to explore of a definition, begun by one of its start events (by default the first).
+def model_of_flow(definition: CompiledFlow, start: type[Event] | None = None) -> Model:
+    """What to explore of a flow, begun by one of its start events (by default the first).
 
     Raises:
         NoSampleError: a message cannot be made from its class.
     """
-    if isinstance(definition, CompiledFlow):
-        return _of_graph(definition, start)
-    raise DefinitionError(f"{definition.name}: {type(definition).__name__} is no kind of flow that can be explored")
-
-
-def _of_graph(definition: CompiledFlow, start: type[Event] | None) -> Model:
     graph = definition.graph
     oracle = Oracle()
     simplified = replace(

@@ -183,14 +183,19 @@ def _needs_a_person(before: Point | None, decision: Decision) -> bool:
 
 
 def _stuck(state: Any) -> frozenset[str]:
-    return frozenset(name for name, raw in nodes_of(state).items() if undoing_in(raw) is Undoing.STUCK)
+    return frozenset(
+        name for name, raw in nodes_of(state).items() if raw["s"] == "stuck" or undoing_in(raw) is Undoing.STUCK
+    )
+
+
+_ACTIVE = ("running", "backing-off", "waiting", "active")
 
 
 def _may_wait_for_ever(model: Model, decision: Decision) -> bool:
     """Something it waits for now was declared without a timeout."""
     nodes = nodes_of(decision.state)
     return any(
-        part.endless and progress_in(nodes[name]) is Progress.ACTIVE
+        part.endless and nodes[name]["s"] in _ACTIVE
         for name, part in model.parts.items()
         if name in nodes
     )
@@ -198,6 +203,9 @@ def _may_wait_for_ever(model: Model, decision: Decision) -> bool:
 
 def _at_the_end(model: Model, world: World, decision: Decision) -> Iterator[Broken]:
     """Effects that the end of a flow does not account for, and steps that are missing from it."""
+    if model.graph is None:
+        yield from _at_the_end_of_machine(model, world)
+        return
     completed = decision.status is Status.COMPLETED
     lost: Any = decision.state.get("lost", ())
     for name, part in model.parts.items():
@@ -210,3 +218,11 @@ def _at_the_end(model: Model, world: World, decision: Decision) -> Iterator[Brok
                 yield Broken("no effect is left", f"{name} {_maybe(sent)}, and was never undone")
             elif sent.may_be_done and part.kind in (Kind.PIVOT, Kind.RETRIABLE):
                 yield Broken("no effect is left", f"{name} cannot be undone and {_maybe(sent)}, and all else is undone")
+
+
+def _at_the_end_of_machine(model: Model, world: World) -> Iterator[Broken]:
+    """What a machine owes, and the flows that it called, must have ended."""
+    for name, part in model.parts.items():
+        for sent in (*world.of(name, "action"), *world.of(name, "undo")) if part.owed else ():
+            if sent.truth == "unknown" and not sent.dead and (sent.step, sent.slot) not in world.left:
+                yield Broken("a machine ends when all it owes is done", f"the {sent.phase} of {name} was never answered")

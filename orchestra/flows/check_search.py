@@ -156,7 +156,8 @@ class Search:
             hidden = self._keep(point, came)
             self._only[hidden] = new
             self._edge(hidden, index)
-        self._edge(came.parent, index)
+        if came.move is None or came.move.what != "cancel":  # an end that only a cancellation leads to is none
+            self._edge(came.parent, index)
 
     def _keep(self, point: Point, came: Came) -> int:
         self._points.append(point)

@@ -1,10 +1,10 @@
 """When are two states of an instance one and the same, as far as what may follow goes?
 
 There are two answers for each node, and for each item of a step that goes over many. The *exact* one leaves out times,
-generations of timers and numbers of tries beyond the second. The *coarse* one also takes as equal what the engine treats
-alike from then on: an action that is being undone was done or may have been; a step that is over is over, however many
-tries it took. States are merged by the coarse answer; and so that nothing is taken on trust, every exact state of a node
-that a merge would hide is tried too.
+generations of timers and numbers of tries beyond the second. The *coarse* one also takes as equal what the engine
+treats alike from then on: an action that is being undone was done or may have been; a step that is over is over,
+however many tries it took. States are merged by the coarse answer; and so that nothing is taken on trust, every exact
+state of a node that a merge would hide is tried too.
 """
 
 from __future__ import annotations
