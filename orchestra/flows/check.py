@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestra.errors import DefinitionError
-from orchestra.flows.check_findings import Finding, graph_findings
-from orchestra.flows.check_methods import method_findings
+from orchestra.flows.check_findings import Finding, chart_findings, graph_findings
 from orchestra.flows.check_machine import model_of_machine
+from orchestra.flows.check_methods import machine_method_findings, method_findings
 from orchestra.flows.check_model import Model, model_of_flow
 from orchestra.flows.check_search import Explored, Search
 from orchestra.flows.check_story import tell
@@ -125,7 +125,9 @@ def model_of(definition: Definition) -> Model:
         case CompiledMachine():
             return model_of_machine(definition)
         case _:
-            raise DefinitionError(f"{definition.name}: {type(definition).__name__} is no kind of flow that can be explored")
+            raise DefinitionError(
+                f"{definition.name}: {type(definition).__name__} is no kind of flow that can be explored"
+            )
 
 
 def _label(definition: Definition) -> str:
@@ -143,6 +145,9 @@ def _findings(definition: Definition, model: Model, explored: Explored) -> list[
     if isinstance(definition, CompiledFlow):
         found += method_findings(definition.graph)
         found += graph_findings(definition.graph)
+    elif isinstance(definition, CompiledMachine):
+        found += machine_method_findings(definition.chart)
+        found += chart_findings(definition.chart)
     if explored.finished:
         label = _label(definition)
         for name in model.parts:

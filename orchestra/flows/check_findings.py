@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestra.flows.graph import ApprovalNode, Graph, Kind, StepNode, WaitNode
+from orchestra.flows.machine_chart import Chart, Run, Send
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,15 @@ def graph_findings(graph: Graph) -> Iterator[Finding]:
         )
         text += "is nothing to undo"
         yield Finding("warning", "no compensation", graph.label, text)
+
+
+def chart_findings(chart: Chart) -> Iterator[Finding]:
+    """What the chart of a machine alone shows."""
+    for state in chart.states.values():
+        around = (state, *(chart.states[name] for name in state.ancestors))
+        if state.final or state.children or any(one.timers for one in around):
+            continue
+        if any(isinstance(one, Send | Run) for each in around for one in each.entries):
+            continue  # its outcome leads on
+        text = f"nothing but an event or a person leads out of it: say {state.name}.after('7d', to=...) if none comes"
+        yield Finding("warning", "wait without timeout", f"{chart.label}.{state.name}", text)

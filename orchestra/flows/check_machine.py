@@ -87,20 +87,20 @@ def _answers(chart: Chart) -> Iterator[tuple[tuple[str, str], Answers]]:
 def _parts(chart: Chart) -> Iterator[Part]:
     for state in chart.states.values():
         waits = any(trigger.startswith("event:") for trigger in state.transitions)
-        yield Part(name=state.name, kind="state", has_undo=False, sends=False, endless=waits)
+        yield Part(name=state.name, kind="state", sends=False, endless=waits)
     for sent in chart.sends.values():
-        yield Part(name=sent.name, kind="command", has_undo=False, owed=sent.is_owed, endless=sent.timeout is None)
+        endless = sent.timeout is None
+        yield Part(name=sent.name, kind="command", within=sent.state, owed=sent.is_owed, endless=endless)
     for run in chart.runs.values():
         # The flow that runs has its own timeouts, and it always answers in the end.
-        yield Part(name=run.name, kind="flow", has_undo=False, owed=True, endless=True)
+        yield Part(name=run.name, kind="flow", within=run.state, owed=True, endless=True)
     for ask in chart.asks.values():
-        asked_by = ask.requester is not None
         yield Part(
             name=ask.name,
             kind="approval",
-            has_undo=False,
+            within=ask.state,
             sends=False,
             endless=True,
             roles=(ask.role,),
-            requester=asked_by,
+            requester=ask.requester is not None,
         )

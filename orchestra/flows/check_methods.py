@@ -10,9 +10,10 @@ import inspect
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from orchestra.errors import EncodeError
+from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, record_key
 from orchestra.flows.approval import Approval
 from orchestra.flows.check_findings import Finding
@@ -22,7 +23,11 @@ from orchestra.flows.check_samples import NoSampleError, sample, sample_of
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import Graph, GraphNode, StepNode
-from orchestra.flows.instance import Instance
+from orchestra.flows.instance import Instance, dump_event
+from orchestra.flows.machine_chart import Chart
+from orchestra.flows.machine_instance import MachineInstance
+from orchestra.flows.machine_state import Data
+from orchestra.flows.machine_turn import Turn
 from orchestra.flows.timer import to_micros
 
 _FAILURES = (
@@ -38,33 +43,57 @@ _APPROVALS = (
 def method_findings(graph: Graph) -> Iterator[Finding]:
     """What is wrong with the methods of a flow."""
     for start in graph.starts.values():
-        caller = _Caller(graph, start)
+        caller = _Caller(graph.label, partial(_flow_started_by, graph, _started(start)))
         for node in graph.nodes.values():
-            yield from caller.of_node(node)
+            yield from _of_node(caller, node)
         for end in (graph.completed, graph.compensated):
             if end is not None:
                 yield from caller.findings(end.make, None)
 
 
+def machine_method_findings(chart: Chart) -> Iterator[Finding]:
+    """What is wrong with the methods of a machine."""
+    data = sample_of(chart.data, f"{chart.label}, its data")
+    for start in chart.starts.values():
+        caller = _Caller(chart.label, partial(_machine_started_by, chart, _started(start), data))
+        for method in dict.fromkeys(_methods_of_chart(chart)):
+            yield from caller.findings(method, None)
+
+
+def _started(start: type[Event]) -> Envelope:
+    return envelope(sample(start), "start")
+
+
+def _flow_started_by(graph: Graph, event: Envelope) -> object:
+    instance = Instance.begun(event, id="check", run=0, now=to_micros(START_TIME), load=_no_nodes)
+    return Draft(graph, instance, START_TIME).flow(None)
+
+
+def _machine_started_by(chart: Chart, event: Envelope, data: Data) -> object:
+    text = data.__pydantic_serializer__.to_json(data).decode()
+    now = to_micros(START_TIME)
+    instance = MachineInstance(id="check", run=0, started=now, start_raw=dump_event(event), data=text)
+    return Turn(chart, instance, START_TIME).me()
+
+
+def _of_node(caller: _Caller, node: GraphNode) -> Iterator[Finding]:
+    for method in methods_of(node):
+        is_make = isinstance(node, StepNode) and method is node.make
+        yield from caller.findings(method, node.command if is_make and isinstance(node, StepNode) else None)
+    if isinstance(node, StepNode) and node.undo is not None and node.undo.make is not None:
+        yield from caller.findings(node.undo.make, node.undo.answers.command)
+        yield from caller.keys(node, node.undo.make)
+
+
 class _Caller:
-    """Calls methods of a flow that one kind of event has started."""
+    """Calls methods of a flow that one kind of event has started. ``me`` makes what they get as self."""
 
-    def __init__(self, graph: Graph, start: type[Event]) -> None:
-        self._graph = graph
-        event = envelope(sample(start), "start")
-        instance = Instance.begun(event, id="check", run=0, now=to_micros(START_TIME), load=_no_nodes)
-        self._draft = Draft(graph, instance, START_TIME)
-
-    def of_node(self, node: GraphNode) -> Iterator[Finding]:
-        for method in methods_of(node):
-            is_make = isinstance(node, StepNode) and method is node.make
-            yield from self.findings(method, node.command if is_make and isinstance(node, StepNode) else None)
-        if isinstance(node, StepNode) and node.undo is not None and node.undo.make is not None:
-            yield from self.findings(node.undo.make, node.undo.answers.command)
-            yield from self._keys(node, node.undo.make)
+    def __init__(self, label: str, me: Callable[[], object]) -> None:
+        self._label = label
+        self._me = me
 
     def findings(self, method: Callable[..., Any], wanted: type[Message] | None) -> Iterator[Finding]:
-        place = f"{self._graph.label}.{method.__name__}"
+        place = f"{self._label}.{method.__name__}"
         try:
             cases = list(_cases(method, place))
         except NoSampleError as error:
@@ -83,7 +112,7 @@ class _Caller:
         results: list[Any] = []
         for _ in range(2):
             try:
-                made, barred = run_watched(lambda: method(self._draft.flow(None), *arguments))
+                made, barred = run_watched(lambda: method(self._me(), *arguments))
             except Exception as error:
                 text = f"it raises {type(error).__name__}: {error}, given {given}. Where that is no input it will get, "
                 text += "say what is: Field(examples=[...])"
@@ -99,14 +128,14 @@ class _Caller:
             return Finding("mistake", "wrong result", place, text)
         return None
 
-    def _keys(self, node: StepNode, undo: Callable[..., Any]) -> Iterator[Finding]:
+    def keys(self, node: StepNode, undo: Callable[..., Any]) -> Iterator[Finding]:
         """A compensation has its action's key, or it could overtake it."""
-        place = f"{self._graph.label}.{undo.__name__}"
+        place = f"{self._label}.{undo.__name__}"
         try:
-            actions = [node.make(self._draft.flow(None), *case) for case in _cases(node.make, place)]
-            undos = [undo(self._draft.flow(None), *case) for case in _cases(undo, place)]
+            actions = [node.make(self._me(), *case) for case in _cases(node.make, place)]
+            undos = [undo(self._me(), *case) for case in _cases(undo, place)]
             keys, undo_keys = ({record_key(one) for one in made} for made in (actions, undos))
-        except (Exception, EncodeError):
+        except Exception:
             return  # that is said elsewhere
         if not undo_keys <= keys:
             text = f"with samples, its record key is {_keys(undo_keys)}, and that of {node.name!r} is {_keys(keys)}: a "
@@ -122,10 +151,21 @@ def _no_nodes(name: str, raw: Any) -> Any:
     raise KeyError(name)
 
 
-def methods_of(node: GraphNode) -> Iterator[Callable[..., Any]]:
-    """The flow's methods that a node calls, those of its undo apart."""
-    for part in fields(node):
-        value = getattr(node, part.name)
+def _methods_of_chart(chart: Chart) -> Iterator[Callable[..., Any]]:
+    if chart.begin is not None:
+        yield chart.begin
+    for state in chart.states.values():
+        for one in (*state.timers, *(each for many in state.transitions.values() for each in many)):
+            yield from methods_of(one)
+            yield from methods_of(one.action) if one.action is not None else ()
+        for doer in (*state.entries, *state.exits):
+            yield from methods_of(doer)
+
+
+def methods_of(part: Any) -> Iterator[Callable[..., Any]]:
+    """The user's methods that a node, or a part of a machine, calls; those of its undo apart."""
+    for one in fields(part):
+        value = getattr(part, one.name)
         if inspect.isfunction(value) and next(iter(inspect.signature(value).parameters), "") == "self":
             yield value
 

@@ -84,9 +84,11 @@ class Part:
 
     name: str
     kind: str
-    has_undo: bool
+    has_undo: bool = False
     before: tuple[str, ...] = ()
     after_it: frozenset[str] = frozenset()
+    within: str | None = None
+    """Of what a machine's state began: that state."""
     owed: bool = False
     """A machine is not over before it is done."""
     least: int | None = None

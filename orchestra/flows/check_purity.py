@@ -70,7 +70,7 @@ def _barred(function: Any, frame: FrameType) -> Barred | None:
     if name in _NOW and isinstance(owner, type) and hasattr(owner, "fromisoformat"):
         return Barred(f"{owner.__name__}.{name}", "it asks the time; self.now is the recorded one")
     if name in _DICE and type(owner).__module__ in ("random", "_random") and _is_shared(owner):
-        return Barred(f"random.{name}", "it throws dice, and would fall otherwise the next time")
+        return Barred(_public(frame, f"random.{name}"), "it throws dice, and would fall otherwise the next time")
     if name == "urandom" or module == "_uuid":
         return Barred(_public(frame, "os.urandom"), "it throws dice, and would fall otherwise the next time")
     if name in ("open", "open_code") and module in ("io", "_io", "builtins"):
@@ -90,12 +90,13 @@ def _is_shared(generator: Any) -> bool:
 
 def _public(frame: FrameType | None, otherwise: str) -> str:
     """The function of the standard library that the method called, where that says more: ``uuid.uuid4``."""
+    name = otherwise
     while frame is not None:
         module = frame.f_globals.get("__name__", "")
-        if module in ("uuid", "secrets"):
-            return f"{module}.{frame.f_code.co_name}"
+        if module in ("uuid", "secrets", "random"):
+            name = f"{module}.{frame.f_code.co_name}"
         frame = frame.f_back
-    return otherwise
+    return name
 
 
 def _public_module(module: str, owner: Any) -> str:

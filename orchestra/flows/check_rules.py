@@ -195,7 +195,7 @@ def _may_wait_for_ever(model: Model, decision: Decision) -> bool:
     """Something it waits for now was declared without a timeout."""
     nodes = nodes_of(decision.state)
     return any(
-        part.endless and nodes[name]["s"] in _ACTIVE
+        part.endless and (nodes[name]["s"] in _ACTIVE or nodes[name].get("u", {}).get("s") in _ACTIVE)
         for name, part in model.parts.items()
         if name in nodes
     )
@@ -224,5 +224,9 @@ def _at_the_end_of_machine(model: Model, world: World) -> Iterator[Broken]:
     """What a machine owes, and the flows that it called, must have ended."""
     for name, part in model.parts.items():
         for sent in (*world.of(name, "action"), *world.of(name, "undo")) if part.owed else ():
-            if sent.truth == "unknown" and not sent.dead and (sent.step, sent.slot) not in world.left:
-                yield Broken("a machine ends when all it owes is done", f"the {sent.phase} of {name} was never answered")
+            # A flow that cannot be undone says so, and a person is told.
+            answered = sent.truth != "unknown" or (part.kind == "flow" and not sent.awaited)
+            if not answered and (sent.step, sent.slot) not in world.left:
+                yield Broken(
+                    "a machine ends when all it owes is done", f"the {sent.phase} of {name} was never answered"
+                )

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from orchestra.flows.check_model import EXPLORED_TRIES, Model
+from orchestra.flows.check_model import EXPLORED_TRIES, Model, Part
 from orchestra.flows.check_world import MOST_EARLY, Move, Point, Sent, World, nodes_of, slot_of
 from orchestra.flows.effect import EffectStatus
 
@@ -79,13 +79,24 @@ class Shape:
 
     def fingerprint(self) -> Hashable:
         """Equal for points from which the same may follow."""
-        nodes = {
-            name: (*_coarse(self._nodes.get(name), name, self._world), self._around(name)) for name in self._model.parts
-        }
+        nodes = {name: self._coarse(part) for name, part in self._model.parts.items()}
         for group in self._model.twins:
             nodes.update(zip(group, sorted((nodes[name] for name in group), key=repr), strict=True))
         heard = tuple(sorted(self._world.heard)) if self._model.graph is not None else ()
         return self._flags, heard, self._deferred, tuple(nodes.values())
+
+    def _coarse(self, part: Part) -> tuple[Hashable, ...]:
+        raw = self._nodes.get(part.name)
+        if part.within is not None and raw is not None and self._is_of_the_past(part, raw):
+            return ("open",) if raw["s"] in _OPEN else ("over",)
+        return *_coarse(raw, part.name, self._world), self._around(part.name)
+
+    def _is_of_the_past(self, part: Part, raw: Any) -> bool:
+        """A machine's state that was left began it: no answer triggers anything any more."""
+        around = self._nodes.get(part.within or "", {"s": "left"})
+        is_let_go = raw["s"] == EffectStatus.RUNNING and not part.owed
+        is_over = raw["s"] not in (*_OPEN, "stuck", "waiting") and "u" not in raw
+        return around["s"] == "left" and (is_let_go or is_over)
 
 
 def is_loop(raw: Any) -> bool:

@@ -153,8 +153,10 @@ def _of_timer(what: str, name: str) -> Move:
 
 def _events(model: Model, point: Point) -> Iterator[Move]:
     early: Any = point.state.get("early", {})
+    deferred: Any = point.state.get("deferred", ())
+    kept = {kind for kind, _ in deferred}
     for kind in model.events:
-        if not any(len(kept) >= MOST_EARLY for kept in early.values()):
+        if kind not in kept and not any(len(events) >= MOST_EARLY for events in early.values()):
             yield Move("event", detail=kind)
         if point.world.heard.get(kind):
             yield Move("event again", detail=kind)
@@ -308,8 +310,6 @@ def after_move(world: World, point: Point, move: Move) -> World:
         return world.put(_answered(sent, move.what))
     if move.what == "operator" and move.detail in ("skip", "resolve"):
         return replace(world, left=world.left | {(move.step, slot) for slot in _stuck_slots(point, move.step)})
-    if move.what == "operator" and move.step in world.decided:
-        return replace(world, decided=world.decided - {move.step})  # it is asked for anew
     if move.what == "decision":
         return replace(world, decided=world.decided | {move.step})
     if move.what == "event":
@@ -363,9 +363,16 @@ def after_decision(world: World, decision: Decision) -> World:
     if decision.values:
         kept = {**world.values, **decision.values}
         world = replace(world, values={name: value for name, value in kept.items() if value is not None})
+    if world.decided and (asked := {name for name in world.decided if _is_asked(decision.state, name)}):
+        world = replace(world, decided=world.decided - asked)
     for emission in decision.messages:
         world = _after(world, decision, emission)
     return world
+
+
+def _is_asked(state: Json, name: str) -> bool:
+    """Somebody is to decide anew."""
+    return bool(nodes_of(state)[name]["s"] == "waiting")
 
 
 def _after(world: World, decision: Decision, emission: Emission) -> World:

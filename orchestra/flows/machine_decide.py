@@ -311,10 +311,10 @@ class CompiledMachine:
         return effect is not None and effect.command is not None and not effect.status.is_open
 
     def _operate_one(self, name: str, request: OperatorRequest, turn: Turn) -> str | None:
-        one, effect = self.chart.sends.get(name), turn.effect(name)
+        one = self.chart.sends.get(name)
         if one is None:
             return f"the machine sends nothing under {name!r}"
-        if effect is None:
+        if (effect := turn.effect(name)) is None:
             return f"{name!r} was not sent yet"
         if request.action == "retry" and self._can_retry(one, effect, turn):
             effect.before = effect.attempts

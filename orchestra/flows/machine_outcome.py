@@ -40,6 +40,8 @@ def answer_command(one: Send, address: Address, event: Envelope, walk: Walk, tur
         _replied(one, effect, event, value, walk, turn)
     elif not effect.status.is_open:
         turn.ignore("input.ignored", one.name, effect, "action", f"{event.type}, but the command is {effect.status}")
+    elif effect.status is EffectStatus.BACKING_OFF and _is_old(one, effect, value):
+        turn.ignore("input.ignored", one.name, effect, "action", f"{event.type}, but it waits to be sent again")
     elif isinstance(value, StepFailed):
         why = f"dead-lettered: {value.reason}"
         turn.note("command.dead_lettered", one.name, effect, note=f"{why} ({value.dead_letter_id})")
@@ -52,6 +54,12 @@ def answer_command(one: Send, address: Address, event: Envelope, walk: Walk, tur
     else:
         assert value is not None
         _rejected(one, effect, event, value, walk, turn)
+
+
+def _is_old(one: Send, effect: Effect, value: Event | None) -> bool:
+    """Nothing new about a try that is over: a duplicate, or a refusal that came too late. It must not begin the pause
+    anew."""
+    return effect.last is not None or isinstance(value, StepRefused) or (isinstance(value, StepFailed) and one.is_owed)
 
 
 def _is_wanted(one: Send, turn: Turn) -> bool:

@@ -7,6 +7,7 @@ from itertools import count
 from orchestra import Done
 from orchestra.events.envelope import compose
 from orchestra.flows.decision import Decision, Occurred, Status
+from tests.unit.flows.incident import AlarmRaised, Incident
 from tests.unit.flows.kinds import AnyOf, Began, No, Paid, Settled, Waits
 from tests.unit.flows.play import Play
 
@@ -76,3 +77,19 @@ def test_hazard_16_an_event_that_is_kept_for_a_later_wait_is_not_kept_twice() ->
 
     assert not play.give(Occurred(event)).changed
     assert play.whats() == ["event.ignored"]
+
+
+def test_hazard_01_a_duplicate_of_a_refusal_does_not_begin_the_pause_of_a_machines_command_anew() -> None:
+    play = Play(Incident, AlarmRaised(incident_id="i-1", severity=2))
+    play.refuse("page_first")
+    pause = play.timer_of("page_first")
+
+    assert not play.refuse("page_first").changed
+    assert play.timer_of("page_first") == pause
+
+
+def test_a_request_that_names_a_state_of_a_machine_is_refused() -> None:
+    play = Play(Incident, AlarmRaised(incident_id="i-1", severity=2))
+
+    assert not play.operate("retry", "first_line").changed
+    assert play.whats() == ["operator.refused"]
