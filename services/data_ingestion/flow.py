@@ -1,6 +1,6 @@
 """What happens to a file, and in which order?"""
 
-from orchestra import Flow, Retry, on_completed, starts_on, step
+from orchestra import Flow, Retry, Undo, on_completed, starts_on, step
 from services.data_ingestion.messages import (
     CheckFormat,
     Enriched,
@@ -17,23 +17,26 @@ TRIES = Retry(attempts=3)
 
 
 class Ingestion(Flow, name="ingestion", version=1):
-    """Check, parse, enrich, load. A file that is malformed halts its instance, until an operator goes on with it."""
+    """Check, parse, enrich, load. A file that is malformed halts its instance, until an operator goes on with it.
+
+    What is staged hurts nobody, so that only the load has something to undo, should somebody cancel it.
+    """
 
     upload = starts_on(FileUploaded)
 
-    @step(timeout="30s", retry=TRIES)
+    @step(kind="read_only", timeout="30s", retry=TRIES)
     def check(self) -> CheckFormat:
         return CheckFormat(file=self.upload.file)
 
-    @step(after=check, timeout="30s", retry=TRIES)
+    @step(after=check, kind="read_only", timeout="30s", retry=TRIES)
     def parse(self) -> ParseFile:
         return ParseFile(file=self.upload.file)
 
-    @step(parse, timeout="30s", retry=TRIES)
+    @step(parse, kind="read_only", timeout="30s", retry=TRIES)
     def enrich(self, parsed: Parsed) -> EnrichRows:
         return EnrichRows(file=self.upload.file, staged=parsed.staged)
 
-    @step(enrich, timeout="30s", retry=TRIES)
+    @step(enrich, undo=Undo, timeout="30s", retry=TRIES)
     def load(self, enriched: Enriched) -> LoadRows:
         return LoadRows(file=self.upload.file, staged=enriched.staged)
 

@@ -1,9 +1,9 @@
 """warehouse: which observations are there? Each file is loaded once, whatever happens to the process."""
 
-from sqlalchemy import Column, Date, Float, Integer, MetaData, String, Table, insert
+from sqlalchemy import Column, Date, Float, Integer, MetaData, String, Table, delete, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from orchestra import Context, Service
+from orchestra import Context, Done, Service, Undo
 from services.data_ingestion.bucket import Bucket, open_bucket
 from services.data_ingestion.messages import Loaded, LoadRows
 from services.data_ingestion.observation import ENRICHED
@@ -40,3 +40,13 @@ async def load_rows(command: LoadRows, ctx: Context, session: AsyncSession, buck
             return effect.outcome
         await session.execute(insert(observations), [{"file": command.file, **row.model_dump()} for row in rows])
         return effect.done(Loaded(rows=len(rows)))
+
+
+@warehouse.handles(Undo[LoadRows])
+async def unload_rows(command: Undo[LoadRows], ctx: Context, session: AsyncSession) -> Done:
+    """Take out what was loaded. Asked before the load came: from now on it cannot come."""
+    async with ctx.effect(session, command) as effect:
+        if effect.outcome is not None:
+            return effect.outcome
+        await session.execute(delete(observations).where(observations.c.file == command.command.file))
+        return effect.done(Done())

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 import orchestra
+from orchestra import Done, Undo
 from orchestra.testing import run
 from orchestra.testing.memory import published, running_in_memory
 from services.data_ingestion.app import app, ingestion
@@ -107,6 +108,21 @@ def test_a_malformed_file_halts_until_somebody_retries() -> None:
     t.expect(EnrichRows).reply(Enriched(staged="enriched/a.csv.json"))
     t.expect(LoadRows(file="a.csv", staged="enriched/a.csv.json")).reply(Loaded(rows=7))
     assert t.completed(FileLoaded).rows == 7
+
+
+def test_a_cancelled_load_that_may_have_happened_is_taken_out() -> None:
+    t = run(Ingestion, FileUploaded(file="a.csv"))
+    t.expect(CheckFormat).reply(FormatFine(lines=7))
+    t.expect(ParseFile).reply(Parsed(staged="parsed/a.csv.json", rows=7))
+    t.expect(EnrichRows).reply(Enriched(staged="enriched/a.csv.json"))
+    for _ in range(3):
+        t.expect(LoadRows).times_out()
+    t.halted()
+
+    t.cancel(reason="another file replaces it")
+
+    t.expect(Undo[LoadRows]).reply(Done())
+    t.compensated()
 
 
 @pytest.mark.parametrize("how", ["retry", "restart"])
