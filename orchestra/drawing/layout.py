@@ -158,7 +158,8 @@ class _Plan:
     def _end(self, one: str, which: int, clip: str) -> tuple[str, str]:
         """Where a line begins or ends; at a frame, Graphviz wants a shape in it, and cuts the line off there."""
         if one in self._clusters:
-            return self._names[self._inside(one)[which]], f", {clip}={self._clusters[one]}"
+            far = ", minlen=2" if clip == "lhead" else ""  # what is cut off at the frame must leave an arrow to be seen
+            return self._names[self._inside(one)[which]], f", {clip}={self._clusters[one]}{far}"
         return self._names[one], ""
 
     def _around(self, line: Line) -> str | None:

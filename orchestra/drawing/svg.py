@@ -87,9 +87,9 @@ def _outline(outline: Outline, box: Box, colours: Colours) -> Iterator[str]:
     across, down = box.width, box.height
     match outline:
         case Outline.DOT:
-            yield f'<circle cx="{across / 2}" cy="{down / 2}" r="{across / 2}" fill="{colours.fill}"/>'
+            yield f'<circle cx="{across / 2}" cy="{down / 2}" r="{across / 2}" fill="{colours.stroke}"/>'
         case Outline.PILL:
-            yield _rect(0, 0, across, down, min(down / 2, 24), colours.fill, colours.stroke)
+            yield _rect(0, 0, across, down, 8 if box.strips else min(down / 2, 24), colours.fill, colours.stroke)
         case Outline.HEXAGON if not box.strips:
             cut = 14.0
             points = (

@@ -76,9 +76,13 @@ def _mark_of(shape: Shape, views: Mapping[str, StepView], status: str) -> Mark:
         return Mark.DONE if status == "completed" else Mark.NOT_REACHED
     if shape.id == COMPENSATED:
         return Mark.UNDONE if status == "compensated" else Mark.NOT_REACHED
-    if shape.id == START or shape.kind is ShapeKind.INITIAL:
+    if shape.id == START:
         return Mark.DONE
-    return _mark_of_view(views.get(shape.id))
+    if shape.kind is ShapeKind.INITIAL:
+        is_reached = _mark_of_view(views.get(shape.group or "")) is not Mark.NOT_REACHED
+        return Mark.DONE if is_reached else Mark.NOT_REACHED
+    mark = _mark_of_view(views.get(shape.id))
+    return Mark.FAILED if shape.kind is ShapeKind.BAD_END and mark is Mark.DONE else mark
 
 
 def _mark_of_view(view: StepView | None) -> Mark:

@@ -65,7 +65,12 @@ def _groups(chart: Chart) -> Iterator[Group]:
                 id=state.name,
                 label=words(state.name),
                 kind=GroupKind.REGION if is_region else GroupKind.STATE,
-                detail=[*beside, *(part.label for part in _parts(state)), *_stays(chart, state)],
+                detail=[
+                    *beside,
+                    *(part.label for part in _parts(state)),
+                    *_stays(chart, state),
+                    *_inward(chart, state),
+                ],
                 parent=state.parent,
             )
 
@@ -104,6 +109,16 @@ def _stays(chart: Chart, state: ChartState) -> Iterator[str]:
         yield f"{policy}s {message_name(chart.events[kind])}"
 
 
+def _inward(chart: Chart, state: ChartState) -> Iterator[str]:
+    """The transitions to a state inside: no arrow could be told from one of a state inside."""
+    for many in state.transitions.values():
+        yield from (f"{_on(one)}: to {words(one.to)}" for one in many if one.to and _is_inward(chart, one))
+
+
+def _is_inward(chart: Chart, one: Transition) -> bool:
+    return one.to is not None and one.source in chart.states[one.to].ancestors
+
+
 # ---- transitions
 
 
@@ -117,7 +132,7 @@ def _lines(chart: Chart) -> Iterator[Line]:
             yield Line(start=_dot(state.name), end=first)
         for many in state.transitions.values():
             for one in many:
-                if one.to is not None:
+                if one.to is not None and not _is_inward(chart, one):
                     yield Line(start=state.name, end=one.to, label=_on(one), kind=_kind(one))
 
 

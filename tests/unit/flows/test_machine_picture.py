@@ -8,7 +8,7 @@ from orchestra.flows.instance_picture import marked
 from orchestra.flows.picture import Group, GroupKind, LineKind, Mark, Shape, ShapeKind
 from orchestra.flows.saga import definition_of
 from tests.unit.flows.incident import Acknowledged, AlarmRaised, Incident
-from tests.unit.flows.loan import Loan
+from tests.unit.flows.loan import Loan, LoanRequested
 from tests.unit.flows.parcel import Parcel
 from tests.unit.flows.play import Play
 
@@ -56,3 +56,18 @@ def test_an_instance_is_drawn_over_its_machine() -> None:
 
 def test_a_machine_can_be_written_as_mermaid() -> None:
     assert mermaid(LOAN).startswith(("---", "flowchart", "%%"))
+
+
+def test_a_transition_to_a_state_inside_is_told_in_the_frame() -> None:
+    assert any(line == "cancel: to returning" for line in GROUPS["under_way"].detail)
+    assert all((line.start, line.end) != ("under_way", "returning") for line in PARCEL.edges)
+
+
+def test_a_state_within_one_that_is_not_entered_has_no_mark_of_being_begun() -> None:
+    play = Play(Loan, LoanRequested(loan_id="l-1", amount=9000, clerk="carl"))
+    picture = marked(LOAN, play.definition.steps(play.last.state), instance=play.id, status="running")
+
+    marks = {shape.id: shape.mark for shape in picture.nodes}
+    assert (marks["scoring"], marks["review"], marks["declined"]) == (Mark.RUNNING, Mark.NOT_REACHED, Mark.NOT_REACHED)
+    groups = {group.id: group.mark for group in picture.groups}
+    assert groups["credit"] is Mark.RUNNING
