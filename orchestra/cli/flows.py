@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeGuard
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from orchestra.coordinator.versions import Known, VersionCount
     from orchestra.flows.decision import Definition
     from orchestra.flows.difference import Difference
-    from orchestra.flows.saga import Flow
 
 app = typer.Typer(help="Versions of flows, and what has changed.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -174,13 +173,11 @@ def _two(targets: Sequence[str]) -> tuple[Definition, Definition]:
 
 
 def _definition(target: str) -> Definition:
-    from orchestra.cli.target import load
-    from orchestra.flows.saga import Flow, Saga, definition_of
+    from orchestra.cli.discovery import discover_flow
 
-    def is_flow(value: object) -> TypeGuard[type[Flow]]:
-        return isinstance(value, type) and issubclass(value, Flow) and value not in (Flow, Saga)
-
-    return definition_of(load(target, is_flow, "a Flow"))
+    if (found := discover_flow(target)) is None:
+        raise DefinitionError(f"{target} is no flow: name its class, as module:Flow")
+    return found
 
 
 def _version_of(target: str, wanted: str) -> Definition:
@@ -195,6 +192,8 @@ def _version_of(target: str, wanted: str) -> Definition:
 
 
 def _tell(old: Definition, new: Definition, changes: Sequence[Difference], reasons: Sequence[str]) -> None:
+    from orchestra.flows.decision import Migrating
+
     typer.secho(f"{old.name} version {old.version} -> {new.name} version {new.version}", bold=True)
     if not changes:
         typer.echo("  nothing has changed that running instances rely on")
@@ -206,6 +205,10 @@ def _tell(old: Definition, new: Definition, changes: Sequence[Difference], reaso
         typer.echo(f"Running instances could not follow. They end on version {old.version}, which stays deployed:")
         for reason in reasons:
             typer.echo(f"  {reason}")
+    elif not isinstance(new, Migrating):
+        typer.echo(
+            f"Instances of a state machine end on the version that they began with: {old.version} stays deployed."
+        )
     else:
         typer.echo(
             f"Running instances could follow, all but those that are being undone: add migrates=(...,) with the class "
@@ -230,10 +233,7 @@ def _plain(
 
 def _draw(old: Definition, new: Definition, changes: Sequence[Difference], to: Path) -> None:
     from orchestra.cli.graph import write
-    from orchestra.flows.decide import CompiledFlow
     from orchestra.flows.difference_picture import picture_of_difference
-    from orchestra.flows.flow_picture import picture_of
+    from orchestra.flows.flow_picture import draw
 
-    if not (isinstance(old, CompiledFlow) and isinstance(new, CompiledFlow)):
-        raise DefinitionError(f"{new.name}: only flows can be drawn so")
-    write(picture_of_difference(picture_of(old.graph), picture_of(new.graph), changes), to, None)
+    write(picture_of_difference(draw(old), draw(new), changes), to, None)

@@ -91,7 +91,8 @@ def _whole(old: dict[str, Any], new: dict[str, Any]) -> Iterator[str]:
 
 def _summary(part: Mapping[str, Any]) -> str:
     """A part in a few words: ``step, sends payments.card.charge.v1, needs reserve``."""
-    words = [str(part.get("kind") or part.get("form") or "")]
+    kind = part.get("kind")
+    words = [kind if isinstance(kind, str) else str(part.get("form") or "")]
     if isinstance(command := part.get("command"), Mapping):
         words.append(f"sends {command.get('type')}")
     if events := part.get("events"):
@@ -127,6 +128,9 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> 
             continue
         if isinstance(was, Mapping) and isinstance(now, Mapping):
             yield from _changes(was, now, f"{where}.")
+        elif where not in _SAID and isinstance(was, list) and isinstance(now, list):
+            yield from (f"{where} without {_told(one)}" for one in was if one not in now)
+            yield from (f"{where} with {_told(one)}" for one in now if one not in was)
         elif where == "undo" and (was is None or now is None):
             yield f"is undone now, by {_told(now)}" if was is None else "is no longer undone"
         else:
@@ -140,7 +144,10 @@ def _told(value: object) -> str:
         return "nothing"
     if isinstance(value, Mapping):
         inner = cast("Mapping[str, Any]", value)
-        name = inner.get("type") or inner.get("command")
+        if "on" in inner:
+            to = f" -> {inner['to']}" if inner.get("to") else ""
+            return f"{inner['on']}{to}{', guarded' if inner.get('guarded') else ''}"
+        name = inner.get("type") or inner.get("command") or inner.get("events")
         return str(dict(inner)) if name is None else _told(name)
     if isinstance(value, Sequence) and not isinstance(value, str):
         return ", ".join(_told(one) for one in cast("Sequence[object]", value))

@@ -90,7 +90,7 @@ def test_the_picture_shows_what_is_new_changed_and_gone(tmp_path: Path) -> None:
     [
         (["diff", f"{SHOP}:FoodOrder"], "name two flows"),
         (["diff", "tests.unit.cli.test_flows:both", "1", "7"], "there is: food-order/1, food-order/2"),
-        (["diff", f"{SHOP}:PLACED", f"{SHOP}:FoodOrder"], "is not a Flow"),
+        (["diff", f"{SHOP}:PLACED", f"{SHOP}:FoodOrder"], "is not a flow"),
     ],
 )
 def test_a_mistake_is_a_sentence(words: list[str], mistake: str) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from orchestra.flows.difference import differences, obstacles
 from orchestra.flows.saga import definition_of
+from tests.unit.flows.parcel import Parcel
 from tests.unit.flows.shop import FoodOrder
 from tests.unit.flows.shop_versions import Altered, FoodOrderV2
 
@@ -88,3 +90,17 @@ def test_the_ends_may_change_and_the_start_may_not_be_taken_away() -> None:
         "it no longer starts on b.v1, which an instance keeps",
     ]
     assert obstacles(old, {**old, "(completed)": {"events": []}}) == []
+
+
+def test_of_a_state_machine_states_and_their_transitions_are_compared() -> None:
+    old = definition_of(Parcel).parts
+    moving: dict[str, Any] = dict(old["moving"])
+    moving["transitions"] = [one for one in moving["transitions"] if one["on"] != "after:0"]
+    new = {name: moving if name == "moving" else part for name, part in old.items() if name != "lost"}
+
+    assert said(old, new) == ["~ moving: transitions without after:0 -> lost", "- lost: state"]
+    assert said(new, old) == ["~ moving: transitions with after:0 -> lost", "+ lost: state"]
+    assert obstacles(old, new) == [
+        "moving, which an instance may have begun: transitions without after:0 -> lost",
+        "lost is gone, and an instance may have begun it",
+    ]
