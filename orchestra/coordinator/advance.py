@@ -299,7 +299,7 @@ class Advance:
             taking.park("raised", _traceback(error), given)
         else:
             if (request := restart_of(given)) is not None:
-                instance.run = given.offset or 0
+                instance.run, instance.failed = given.offset or 0, ""
                 taking.say("operator.restart", f"restart by {request.by}: {request.reason}")
             taking.emissions += makes
             self._adopt(taking, definition, decision)
@@ -333,6 +333,7 @@ class Advance:
         instance.status = str(decision.status)
         instance.timers = tuple(decision.timers)
         instance.finished = instance.result = None
+        instance.failed = next((line.note for line in decision.journal if line.what == "flow.failed"), instance.failed)
         if Status(decision.status).is_final:
             taking.end = end_of(decision.messages)
             instance.result = _result(definition, decision, taking.end)

@@ -128,9 +128,4 @@ def _recalled(instance: Instance) -> Envelope | None:
 def _plain_end(instance: Instance) -> Event:
     if instance.status == Status.COMPLETED:
         return Done()
-    steps: Any = (instance.result or {}).get("steps", ())
-    for step in steps:
-        if step.get("status") not in ("done", "waiting", "undone"):
-            reason = " ".join(part for part in (step["status"], step.get("outcome"), step.get("note")) if part)
-            return FlowFailed(step=step["name"], cause="failed", reason=reason)
-    return FlowFailed(step=None, cause="failed", reason=f"the instance is {instance.status}")
+    return FlowFailed(step=None, cause=instance.status, reason=instance.failed or "its start was not valid")

@@ -123,6 +123,7 @@ class Instance:
     order: for a free place (queued), for their start (early), or for a version or an operator (parked). A finished one
     has no state any more, unless a flow called it and may want it undone. ``called``: the effect id of the flow's step
     that called it. ``began``: the id of its start event, where its flow listens to events of that type as well.
+    ``failed``: why it failed, if it did. ``callers``: programs that wait for its end.
     ``values`` are what the run has stored beside the record; they are no part of it.
     """
 
@@ -144,6 +145,7 @@ class Instance:
     values: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     called: str = ""
     began: str = ""
+    failed: str = ""
     callers: tuple[Caller, ...] = ()
 
     @property
@@ -245,7 +247,7 @@ def encode_instance(instance: Instance) -> bytes:
         "start": instance.start,
         "begun": instance.begun.isoformat(),
     }
-    for name in ("digest", "result", "called", "began"):
+    for name in ("digest", "result", "called", "began", "failed"):
         if (told := getattr(instance, name)) not in ("", None):
             value[name] = told
     if instance.state is not None:
@@ -303,6 +305,7 @@ def decode_instance(key: str, value: bytes) -> Instance:
         result=raw.get("result"),
         called=raw.get("called", ""),
         began=raw.get("began", ""),
+        failed=raw.get("failed", ""),
         callers=tuple(Caller(*caller) for caller in raw.get("callers", ())),
     )
 

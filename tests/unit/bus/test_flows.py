@@ -210,7 +210,7 @@ async def test_a_flow_that_says_nothing_ends_with_done_or_an_error() -> None:
         assert await here.bus.run(Silent, Placed(order_id="o1"), timeout="1m") == Done()
 
         here.kitchen.burns = True
-        with pytest.raises(FlowFailedError, match=r"silent/o2 was undone: rejected meal\.burnt\.v1"):
+        with pytest.raises(FlowFailedError, match="silent/o2 was undone: rejected: Burnt"):
             await here.bus.run(Silent, Placed(order_id="o2"), timeout="1m", yields=Done)
 
 
