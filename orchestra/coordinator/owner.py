@@ -116,6 +116,11 @@ class Owner:
         """The timestamp of the first of them."""
         return self._inbox[0].timestamp_ms if self._inbox else None
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything that was offered is taken in, durable, and has left."""
+        return not self._inbox and not self.shard.outbox.unsent and self._is_settled()
+
     def offer(self, records: Sequence[Record]) -> None:
         """Records of the inbox, in order, right behind those that were offered before."""
         self._inbox.extend(records)

@@ -6,7 +6,7 @@ import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from orchestra.clock import Clock
@@ -232,6 +232,7 @@ def _opening(start: Callable[..., Any], handler: Handler, injection: Injection) 
     return invoke
 
 
+@cache
 def _second(function: Function) -> str | None:
     """The name of the second parameter, where it may be given by position."""
     parameters = list(inspect.signature(function).parameters.values())

@@ -22,7 +22,7 @@ Part = Service | Coordinator
 Runtime = ServiceRuntime | CoordinatorRuntime
 
 EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 1.5
 """Seconds that a fetch waits at least. Well below the lease of an owner, whose sign of life it is."""
 
 

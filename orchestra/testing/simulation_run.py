@@ -33,16 +33,16 @@ from orchestra.units import topics_of
 
 SETTINGS: Final = Settings(
     env="test",
-    session_timeout=6.0,
+    session_timeout=4.0,
     heartbeat_interval=1.0,
-    rebalance_timeout=15.0,
-    request_timeout=4.0,
-    delivery_timeout=8.0,
-    drain_timeout=4.0,
+    rebalance_timeout=8.0,
+    request_timeout=2.0,
+    delivery_timeout=4.0,
+    drain_timeout=2.0,
 )
 """Short, so that a run shows what follows a timeout; each in proportion to the others, as in the defaults."""
 
-_LOOKS: Final = (0.02, 0.05, 0.1, 0.2, 0.5)
+_LOOKS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between two looks at whether everything rests: few at first, for most runs end soon."""
 _LONGEST: Final = 900.0
 """Seconds that a run may go on in the loop without coming to rest, after the last fault is over."""
@@ -370,6 +370,6 @@ def _unsettled(runtime: CoordinatorRuntime) -> list[str]:
     """Shards that have something decided that has not left."""
     return [
         f"shard {number} has decisions that have not left"
-        for number, shard in runtime.statistics()["shards"].items()
-        if shard["state"] == "open" and (shard["pending"] or shard["unsent"] or shard["waiting"])
+        for number, keeper in runtime.keepers.items()
+        if keeper.is_open and keeper.owner is not None and not keeper.owner.is_idle
     ]

@@ -11,7 +11,7 @@ from orchestra.errors import ClosedError, CommitFailedError, TopicError, Unreach
 from orchestra.settings import Settings
 from orchestra.transport.memory_cluster import MemoryCluster
 from orchestra.transport.memory_group import Member
-from orchestra.transport.memory_line import Valve
+from orchestra.transport.memory_line import Bell, Valve
 from orchestra.transport.port import AssignmentListener, Committed, Partition, Record, Subscription
 
 _log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ async def reach(cluster: MemoryCluster, running: Valve, timeout: float) -> None:
         UnreachableError: they were not within ``timeout`` seconds.
     """
     await running.passed()
+    if cluster.available.is_open:
+        return
     try:
         async with asyncio.timeout(timeout):
             await cluster.available.passed()
@@ -73,7 +75,7 @@ class MemoryConsumer:
         self._is_open = False
         """The assignment gate: records leave ``fetch`` only while it is open."""
         self._next = 0
-        self._arrived = asyncio.Event()
+        self._arrived = Bell()
         self._is_closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -91,7 +93,7 @@ class MemoryConsumer:
     async def aclose(self) -> None:
         self._is_closing = True
         self._member.news.set()
-        self._arrived.set()
+        self._arrived.ring()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=self._settings.rebalance_timeout)
             self._task.cancel()
@@ -101,7 +103,7 @@ class MemoryConsumer:
     def abandon(self) -> None:
         """Vanish without leaving the group, as a crash does."""
         self._is_closing = True
-        self._arrived.set()
+        self._arrived.ring()
         if self._task is not None:
             self._task.cancel()
         self._forget()
@@ -113,7 +115,7 @@ class MemoryConsumer:
 
     def thaw(self) -> None:
         self._group.heard(self._member)
-        self._arrived.set()
+        self._arrived.ring()
 
     async def _belong(self) -> None:
         member = self._member
@@ -128,7 +130,7 @@ class MemoryConsumer:
             self._take(member.assigned)
             await self._assign()
             self._is_open = not member.must_rejoin
-            self._arrived.set()
+            self._arrived.ring()
             await self._until(lambda: member.must_rejoin)
             await self._running.passed()
             self._is_open = False
@@ -169,7 +171,7 @@ class MemoryConsumer:
             start = log.start if self._subscription.start == "earliest" else log.end
             paused = partition in self._paused_before
             self._places[partition] = _Place(committed.offset if committed else start, paused)
-            log.watch(self, self._arrived.set)
+            log.watch(self, self._arrived.ring)
 
     def _forget(self) -> None:
         self._is_open = False
@@ -192,11 +194,7 @@ class MemoryConsumer:
                 return records
             if loop.time() >= deadline or self._is_closing:
                 return []
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return []
+            await self._arrived.wait_until(deadline)
 
     def _gather(self, limit: int) -> list[Record]:
         if not self._is_open or not self._cluster.available.is_open:
@@ -242,7 +240,7 @@ class MemoryConsumer:
         for partition in partitions:
             if place := self._places.get(partition):
                 place.is_paused = False
-        self._arrived.set()
+        self._arrived.ring()
 
     def paused(self) -> frozenset[Partition]:
         return frozenset(partition for partition, place in self._places.items() if place.is_paused)
@@ -250,7 +248,7 @@ class MemoryConsumer:
     def seek(self, partition: Partition, offset: int) -> None:
         if place := self._places.get(partition):
             place.position = offset
-            self._arrived.set()
+            self._arrived.ring()
 
     # ---- places
 
@@ -284,11 +282,11 @@ class MemoryReader:
         self._running = running
         self._settings = settings
         self._partition = partition
-        self._arrived = asyncio.Event()
+        self._arrived = Bell()
         log = cluster.log(partition)
         self._position = log.start if offset is None else offset
         self._is_open = True
-        log.watch(self, self._arrived.set)
+        log.watch(self, self._arrived.ring)
 
     @property
     def is_closed(self) -> bool:
@@ -305,11 +303,7 @@ class MemoryReader:
             records, self._position = self._cluster.log(self._partition).read(self._position, max_records)
             if records or loop.time() >= deadline:
                 return records
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return []
+            await self._arrived.wait_until(deadline)
 
     async def aclose(self) -> None:
         self.abandon()
@@ -317,6 +311,6 @@ class MemoryReader:
     def abandon(self) -> None:
         """Close at once, as a crash does."""
         self._is_open = False
-        self._arrived.set()
+        self._arrived.ring()
         if self._cluster.partitions_of(self._partition.topic):
             self._cluster.log(self._partition).unwatch(self)

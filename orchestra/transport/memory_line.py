@@ -79,3 +79,38 @@ class Line:
         while self._queue and self._queue[0][0] <= now and all(valve.is_open for valve in self._valves):
             self._queue.popleft()[1]()
         self._schedule()
+
+
+class Bell:
+    """Rung when something has come, for one task that waits no longer than until a deadline. A third of what an event
+    and a timeout cost: consumers do nothing else all day."""
+
+    __slots__ = ("_rung", "_waiter")
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def ring(self) -> None:
+        self._rung = True
+        self._wake()
+
+    def clear(self) -> None:
+        self._rung = False
+
+    async def wait_until(self, deadline: float) -> None:
+        """Return when it is rung, at once if it was; or at the deadline, by the loop's time. Safe to cancel."""
+        if self._rung:
+            return
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        alarm = loop.call_at(deadline, self._wake)
+        try:
+            await waiter
+        finally:
+            alarm.cancel()
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
