@@ -2,7 +2,7 @@
 
 BIN := .venv/bin
 
-.PHONY: help demo demos test lint unit kafka-tests soak search bench format clean venv
+.PHONY: help demo demos test lint unit kafka-tests soak soak-sim search bench format clean venv
 .DEFAULT_GOAL := help
 
 help: ## show this
@@ -32,6 +32,9 @@ kafka-tests: venv ## the tests that need a Kafka: they start one
 
 soak: venv ## every fault at random for MINUTES=10 on three brokers, while commands are counted (SEED=n: as before)
 	@$(BIN)/python -m tests.faults.soak $(or $(MINUTES),10) $(SEED)
+
+soak-sim: venv ## 20,000 simulated runs under faults, of sagas and services (SEED=n: that one, told)
+	@$(BIN)/python -m tests.soak_simulation $(SEED)
 
 search: venv ## searches and simulations within wider bounds: many minutes
 	$(BIN)/pytest -q -m soak tests/unit

@@ -26,6 +26,7 @@ from bench import (
     publishing,
     raw,
     sagas,
+    simulation,
     slow,
     takeover,
 )
@@ -52,6 +53,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "orders": orders.orders,
     "takeover": takeover.takeover,
     "memory": memory.memory,
+    "simulation": simulation.simulation,
 }
 BY_NAME_ONLY: dict[str, Measurement] = {"pace": consuming.pace}
 """Parts of others, for whoever works on one thing."""

@@ -126,7 +126,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         Raises:
             EndlessError: nothing comes to an end, or nothing goes on.
         """
-        hooks = sys.get_asyncgen_hooks()
+        around, hooks = events._get_running_loop(), sys.get_asyncgen_hooks()
         sys.set_asyncgen_hooks(firstiter=self._generators.append, finalizer=lambda _: None)
         events._set_running_loop(self)
         self._is_running = True
@@ -137,7 +137,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
             return returned
         finally:
             self._is_running = False
-            events._set_running_loop(None)
+            events._set_running_loop(around)
             sys.set_asyncgen_hooks(*hooks)
 
     def _run(self, main: asyncio.Task[Any]) -> None:
@@ -212,6 +212,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
         if self._is_closed:
             return
         self._is_closed = True
+        around = events._get_running_loop()
         events._set_running_loop(self)
         try:
             for task in self._tasks:  # while it goes on, what ends may begin more
@@ -220,7 +221,7 @@ class SimulationLoop(asyncio.AbstractEventLoop):
             for generator in self._generators:
                 _end(generator.aclose())
         finally:
-            events._set_running_loop(None)
+            events._set_running_loop(around)
             self._tasks.clear()
             self._generators.clear()
             self._timers.clear()
