@@ -13,6 +13,7 @@ from orchestra import (
     Coordinator,
     Event,
     Failure,
+    Flow,
     Key,
     Retry,
     Saga,
@@ -23,6 +24,7 @@ from orchestra import (
     sqlite_engine,
     starts_on,
     step,
+    wait_for,
 )
 
 
@@ -117,6 +119,27 @@ class Question(Saga, name="question", version=1):
         return CaseClosed(case=self.opened.case)
 
 
+class VisitOpened(Event, type="bad.visit.opened.v1", topic="bad.cases"):
+    case: Key[str]
+
+
+class Knocked(Event, type="bad.knocked.v1", topic="bad.cases"):
+    case: Key[str]
+    times: int = 1
+
+
+class Visit(Flow, name="visit", version=1):
+    """Somebody knocks, and it is over."""
+
+    opened = starts_on(VisitOpened)
+
+    knocked = wait_for(Knocked, timeout="1h")
+
+    @on_completed(knocked)
+    def close(self, knocked: Knocked) -> CaseClosed:
+        return CaseClosed(case=self.opened.case)
+
+
 worker = Service("worker", dead_letter_budget=None)
 
 
@@ -168,4 +191,4 @@ async def hear_bell(event: BellRang, ctx: Context) -> CaseClosed:
     return CaseClosed(case=ctx.event.id)
 
 
-cases = Coordinator("cases", flows=[Case, Question], partitions=4)
+cases = Coordinator("cases", flows=[Case, Question, Visit], partitions=4, early="3s")

@@ -149,7 +149,7 @@ class Ward:
     async def alert(self, flow: str, case: str) -> str:
         """The code of an alert about an instance."""
         instance = f"{flow}/{case}"
-        found = await self.wait_for(lambda it: it.topic == "cases.alerts" and it.data["instance"] == instance)
+        found = await self.wait_for(lambda it: it.topic == "cases.alerts" and it.data.get("instance") == instance)
         return str(found.data["code"])
 
     async def others_go_on(self, *, partition: int = 0, shard: int | None = None) -> None:
@@ -475,3 +475,67 @@ async def test_a_flow_method_that_raises_parks_its_instance_with_the_traceback(w
     assert "RuntimeError: this flow has a mistake" in note
     assert await ward.alert("case", case) == "flow.raised"
     await ward.others_go_on(shard=partition_for(f"case/{case}".encode(), SHARDS))
+
+
+# ---- events for instances
+
+
+async def knock(ward: Ward, case: str, **data: object) -> None:
+    value = json.dumps({"case": case, **data}).encode()
+    await ward.put("bad.cases", event("bad.knocked.v1"), value, key=case, partition=0)
+
+
+async def test_an_event_for_an_instance_that_never_starts_is_a_dead_letter_after_a_while(ward: Ward) -> None:
+    case = new_key()
+
+    await knock(ward, case)
+
+    assert "the instance has not started" in await ward.journal("visit", case, "event.early")
+    assert (await ward.letter("cases", f"visit/{case}")).reason == "UNKNOWN_INSTANCE"
+    await ward.others_go_on(shard=partition_for(f"visit/{case}".encode(), SHARDS))
+
+
+async def test_an_event_that_comes_before_its_start_is_kept_and_one_that_comes_late_is_journaled(ward: Ward) -> None:
+    case = new_key()
+    await knock(ward, case)
+    data = json.dumps({"case": case}).encode()
+    await ward.put("bad.cases", event("bad.visit.opened.v1"), data, key=case, partition=0)
+    assert (await ward.ending(case)).type == "bad.case.closed.v1"
+
+    await knock(ward, case)
+
+    assert "completed" in await ward.journal("visit", case, "event.late")
+
+
+async def test_an_event_of_the_wrong_shape_is_a_dead_letter_and_the_wait_goes_on(ward: Ward) -> None:
+    case = new_key()
+    data = json.dumps({"case": case}).encode()
+    await ward.put("bad.cases", event("bad.visit.opened.v1"), data, key=case, partition=0)
+
+    await knock(ward, case, times="often")
+
+    assert (await ward.letter("cases", case)).reason == "CONTRACT"
+    await knock(ward, case)
+    assert (await ward.ending(case)).type == "bad.case.closed.v1"
+
+
+async def test_an_answer_that_can_go_nowhere_is_given_up_with_an_alert(ward: Ward) -> None:
+    case = new_key()
+    caller = json.dumps(["case", f"ask-{case}", f"{ward.namespace}.no.such.topic", 7]).encode()
+    headers = [*event("bad.case.opened.v1"), ("orchestra-caller", caller)]
+
+    await ward.put("bad.cases", headers, json.dumps({"case": case}).encode(), key=case, partition=0)
+
+    assert (await ward.ending(case)).type == "bad.case.closed.v1"
+    found = await ward.wait_for(lambda it: it.topic == "cases.alerts" and it.data["code"] == "answer.undeliverable")
+    assert f"case/{case}" in found.data["note"]
+    await ward.others_go_on(shard=partition_for(f"case/{case}".encode(), SHARDS))
+
+
+async def test_a_caller_that_nobody_can_read_does_not_keep_an_event_from_starting_its_flow(ward: Ward) -> None:
+    case = new_key()
+    headers = [*event("bad.case.opened.v1"), ("orchestra-caller", b"\xff{")]
+
+    await ward.put("bad.cases", headers, json.dumps({"case": case}).encode(), key=case, partition=0)
+
+    assert (await ward.ending(case)).type == "bad.case.closed.v1"
