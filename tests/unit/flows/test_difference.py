@@ -5,10 +5,20 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from orchestra.events.message import Undo
 from orchestra.flows.difference import differences, obstacles
-from orchestra.flows.saga import definition_of
+from orchestra.flows.saga import Saga, definition_of, starts_on, step
 from tests.unit.flows.parcel import Parcel
-from tests.unit.flows.shop import FoodOrder
+from tests.unit.flows.play import Play
+from tests.unit.flows.shop import (
+    PLACED,
+    Charged,
+    ChargePayment,
+    FoodOrder,
+    OrderPlaced,
+    OutOfStock,
+    ReserveItems,
+)
 from tests.unit.flows.shop_versions import Altered, FoodOrderV2
 
 V1 = definition_of(FoodOrder).parts
@@ -104,3 +114,39 @@ def test_of_a_state_machine_states_and_their_transitions_are_compared() -> None:
         "moving, which an instance may have begun: transitions without after:0 -> lost",
         "lost is gone, and an instance may have begun it",
     ]
+
+
+class Ordered(Saga, name="ordered"):
+    order = starts_on(OrderPlaced)
+
+    @step(undo=Undo)
+    def reserve(self) -> ReserveItems:
+        return ReserveItems(order_id=self.order.order_id, items=[])
+
+    @step(undo=Undo)
+    def charge(self) -> ChargePayment:
+        return ChargePayment(order_id=self.order.order_id, amount_cents=1)
+
+
+class Reordered(Saga, name="ordered"):
+    order = starts_on(OrderPlaced)
+
+    @step(undo=Undo)
+    def charge(self) -> ChargePayment:
+        return ChargePayment(order_id=self.order.order_id, amount_cents=1)
+
+    @step(undo=Undo)
+    def reserve(self) -> ReserveItems:
+        return ReserveItems(order_id=self.order.order_id, items=[])
+
+
+def test_steps_go_by_their_names_and_not_by_their_places() -> None:
+    """Hazard: an index in the state makes the next step another one when the class changes."""
+    assert definition_of(Reordered).digest == definition_of(Ordered).digest
+    play = Play(Ordered, PLACED)
+    play.answer("charge", Charged(order_id="o-1", amount_cents=1))
+
+    play.definition = definition_of(Reordered)
+    play.answer("reserve", OutOfStock(order_id="o-1", sku="ramen"))
+
+    assert play.phases() == ["charge/undo"]
