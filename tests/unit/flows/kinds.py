@@ -240,4 +240,38 @@ class HaltingLoops(Flow, name="kinds-halting-loops"):
         return Do(id=self.began.id)
 
 
-ALL: tuple[type[Flow], ...] = (AnyOf, Settled, Waits, Halts, Child, Parent, Loops, HaltingLoops)
+class Six(Saga, name="kinds-six"):
+    """Six steps, three of them side by side."""
+
+    began = starts_on(Began)
+
+    @step(undo=Undo, retry=Retry(attempts=3))
+    def first(self) -> Do:
+        return Do(id=self.began.id)
+
+    @step(after=first, undo=Undo, retry=Retry(attempts=3))
+    def a(self) -> Do:
+        return Do(id=self.began.id)
+
+    @step(after=first, retry=Retry(attempts=3))
+    def b(self) -> Do:
+        return Do(id=self.began.id)
+
+    @b.undo
+    def undo_b(self, done: Done | None) -> Undone:
+        return Undone(id=self.began.id)
+
+    @step(after=first, kind="read_only")
+    def c(self) -> Do:
+        return Do(id=self.began.id)
+
+    @pivot(after=(a, b, c), retry=Retry(attempts=3))
+    def pay(self) -> Do:
+        return Do(id=self.began.id)
+
+    @step(after=pay, kind="retriable")
+    def tell(self) -> Do:
+        return Do(id=self.began.id)
+
+
+ALL: tuple[type[Flow], ...] = (AnyOf, Settled, Waits, Halts, Child, Parent, Loops, HaltingLoops, Six)

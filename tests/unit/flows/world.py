@@ -247,6 +247,7 @@ class History:
                 break
             self._help()
         assert self.play.last.status.is_final
+        assert len([one for one in self.play.sent if one.kind == "event"]) == 1, "it says once that it is over"
         if not self.world.forgets:
             self._account()
 
@@ -296,4 +297,3 @@ class History:
                 assert not standing, f"{name} was done and never undone"
             elif of.kind in ("pivot", "retriable"):
                 assert not standing, f"{name} was done, and the rest undone"
-        assert len([one for one in self.play.sent if one.kind == "event"]) == 1
