@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from services.demo_kit.processes import ORCHESTRA
@@ -15,16 +16,17 @@ READMES = sorted(Path(__file__).parent.parent.glob("*/README.md"))
 _PICTURE = re.compile(r"<!-- orchestra graph (\S+) -->\n+(?:```mermaid\n.*?```\n+)?", re.DOTALL)
 
 
-def with_pictures(text: str) -> str:
-    """The page with every picture drawn anew."""
+def with_pictures(text: str, draw: Callable[[str], str]) -> str:
+    """The page with every picture drawn anew; ``draw`` gives the Mermaid text of a target."""
+    return _PICTURE.sub(
+        lambda found: f"<!-- orchestra graph {found[1]} -->\n```mermaid\n{draw(found[1]).strip()}\n```\n\n", text
+    )
 
-    def draw(found: re.Match[str]) -> str:
-        drawn = subprocess.run([ORCHESTRA, "graph", found[1]], check=True, capture_output=True, text=True)
-        return f"<!-- orchestra graph {found[1]} -->\n```mermaid\n{drawn.stdout.strip()}\n```\n\n"
 
-    return _PICTURE.sub(draw, text)
+def _draw(target: str) -> str:
+    return subprocess.run([ORCHESTRA, "graph", target], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 if __name__ == "__main__":
     for page in READMES:
-        page.write_text(with_pictures(page.read_text()))
+        page.write_text(with_pictures(page.read_text(), _draw))

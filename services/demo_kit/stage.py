@@ -8,10 +8,10 @@ import os
 import random
 import shutil
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.live import Live
@@ -24,6 +24,7 @@ from services.demo_kit.processes import ORCHESTRA, Crew, Member
 from services.demo_kit.progress import Progress, follow, screen
 
 E = TypeVar("E", bound=Event)
+Work = Coroutine[Any, Any, None]
 ALL_ENDED_WITHIN = 120.0
 
 
@@ -56,6 +57,10 @@ class Stage:
         }
         shutil.rmtree(self.folder, ignore_errors=True)
         (self.folder / "logs").mkdir(parents=True)
+
+    def rate(self, per_second: float) -> float:
+        """How many records are submitted a second: so many, if the environment does not say otherwise."""
+        return float(os.environ.get("DEMO_RATE", str(per_second)))
 
     def say(self, text: str) -> None:
         self.console.print(f"[dim]·[/] {text}")
@@ -116,15 +121,14 @@ class Stage:
     async def submit(self, crew: Crew, events: Sequence[E], key: Callable[[E], str], per_second: float) -> None:
         """Publish the events, and return when each has come to an end in the journal of the crew's coordinator."""
         journal = f"{crew.coordinators[0].target.rpartition(':')[2]}.journal"
-        rate = float(os.environ.get("DEMO_RATE", str(per_second)))
         await self.show(
             crew,
             len(events),
-            publish(self.servers, events, rate, lambda event: self.progress.begin(key(event))),
+            publish(self.servers, events, self.rate(per_second), lambda event: self.progress.begin(key(event))),
             follow(self.servers, [journal], self.progress.take_journal),
         )
 
-    async def show(self, crew: Crew, total: int, submitting: Awaitable[None], watching: Awaitable[None]) -> None:
+    async def show(self, crew: Crew, total: int, submitting: Work, watching: Work) -> None:
         """The screen, and the kills, until everything is submitted and has ended.
 
         Args:
@@ -133,7 +137,7 @@ class Stage:
             watching: tells ``progress`` what becomes of them, until it is cancelled.
         """
         kills = Kills(self.kills, total, self.chance)
-        tasks = [asyncio.ensure_future(submitting), asyncio.ensure_future(watching)]
+        tasks = [asyncio.create_task(submitting), asyncio.create_task(watching)]
         last_news = time.monotonic()
         try:
             with Live(console=self.console, refresh_per_second=4) as live:

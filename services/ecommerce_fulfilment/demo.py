@@ -34,18 +34,19 @@ async def demo(stage: Stage) -> list[Finding]:
     orders = {
         order.order_id: order for order in map(OrderReceived.model_validate_json, ORDERS.read_text().splitlines())
     }
-    versions = Versions(stage.progress)
+    progress = stage.progress
+    versions = Versions(progress)
     async with stage.crew(APP, ["stockroom", "billing", "carrier"], coordinator=BEFORE) as crew:
         stage.say(f"{len(orders)} orders come in; both coordinators have version 1 alone\n")
         upgrading = asyncio.create_task(upgrade(stage, crew, after=len(orders) // 3))
         await stage.show(
             crew,
             len(orders),
-            publish(stage.servers, [*orders.values()], 14, lambda order: stage.progress.begin(order.order_id)),
+            publish(stage.servers, [*orders.values()], stage.rate(14), lambda order: progress.begin(order.order_id)),
             follow(stage.servers, ["fulfilment.journal"], versions.take),
         )
         await upgrading
-        await go_on_with(stage, stage.progress.those("halted"))
+        await go_on_with(stage, progress.those("halted"))
         findings = await settle(lambda: reconcile(Books(stage.data), orders))
         waiting = await stage.instances_waiting(NOW)
         instances = json.loads(await stage.orchestra("instances", "list", NOW, "--json"))

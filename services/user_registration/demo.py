@@ -57,7 +57,7 @@ class Party:
         before = 0, 0
         number = 0
         async with connect(Settings(bootstrap_servers=self._stage.servers), name="portal") as bus:
-            async for user in at_pace(events, 15):
+            async for user in at_pace(events, self._stage.rate(15)):
                 if number == down:
                     await self._crew["mail"].stop()
                     self._stage.say("mail is down")

@@ -6,7 +6,6 @@ spares them.
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ ORDERS = Path(__file__).parent.parent / "orders.jsonl"
 
 async def demo(stage: Stage) -> list[Finding]:
     lines = ORDERS.read_text().splitlines()
-    rate = float(os.environ.get("DEMO_RATE", "20"))
+    rate = stage.rate(20)
     progress = stage.progress
 
     def note(submission: Submission) -> None:
