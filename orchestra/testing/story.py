@@ -20,9 +20,7 @@ from orchestra.duration import Duration, seconds
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Command, Event, decode_data, spec_of
 from orchestra.flows.decision import (
-    Alert,
     Emission,
-    Json,
     Occurred,
     OperatorAction,
     OperatorRequest,
@@ -34,11 +32,13 @@ from orchestra.flows.narrative import brief
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.testing.sent import Called, Sent
 from orchestra.testing.stage import Played, Stage
+from orchestra.testing.standing import Standing
 
 __all__ = ["NOON", "Refused", "Sent", "Story", "run"]
 
 C = TypeVar("C", bound=Command[Any, Any])
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 FlowClass = type[Flow] | type[StateMachine[Any]]
 
@@ -65,13 +65,9 @@ def run(flow: FlowClass, start: Event, /, *, now: datetime = NOON) -> Story:
     return Story(stage, stage.start(definition_of(flow), stage.wire(start, source="/test")))
 
 
-class Story:
+class Story(Standing):
     """One instance of a flow, and the test's part in it. Where something is not as expected, an AssertionError tells
     what was sent instead, and the story so far."""
-
-    def __init__(self, stage: Stage, played: Played) -> None:
-        self._stage = stage
-        self._played = played
 
     # ---- what the flow sends
 
@@ -251,54 +247,7 @@ class Story:
         __tracebackhide__ = True
         self._is(Status.STUCK)
 
-    @property
-    def status(self) -> Status:
-        """Where the instance stands."""
-        return self._played.status
-
-    @property
-    def alerts(self) -> list[Alert]:
-        """All that a person was called for, in order."""
-        return list(self._played.alerts)
-
-    @property
-    def waits_for(self) -> list[str]:
-        """In words, what the instance waits for now."""
-        return list(self._played.definition.waits_for(self._json()))
-
-    @property
-    def steps(self) -> dict[str, str]:
-        """The status of each step, and of each undo that is planned or under way."""
-        return {view.name: view.status for view in self._played.definition.steps(self._json())}
-
-    @property
-    def states(self) -> list[str]:
-        """Of a state machine: the states that it is in, outer ones first."""
-        views = self._played.definition.steps(self._json())
-        return [view.name for view in views if (view.kind, view.status) == ("state", "running")]
-
-    @property
-    def now(self) -> datetime:
-        """The story's time."""
-        return self._stage.now
-
-    @property
-    def id(self) -> str:
-        """The instance's id, ``<flow>/<key>``."""
-        return self._played.id
-
-    def story(self) -> str:
-        """What has happened so far, as text: ``print(t.story())``."""
-        return self._played.narrative.text()
-
-    def __str__(self) -> str:
-        return self.story()
-
     # ---- how it is done
-
-    def _json(self) -> Json:
-        state: Json = json.loads(self._played.state)
-        return state
 
     def _publish_to(self, played: Played, kind: str, envelope: Envelope) -> None:
         definition = played.definition

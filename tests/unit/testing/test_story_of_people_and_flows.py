@@ -6,10 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from orchestra.errors import FlowQueryError
 from orchestra.events.message import Done, Event, Key, Undo
 from orchestra.flows.approval import Approval
 from orchestra.flows.declare import approval, call, delay, wait_for
 from orchestra.flows.failure import Failure
+from orchestra.flows.query import FlowView, query
 from orchestra.flows.saga import Saga, on_compensated, on_completed, starts_on, step
 from orchestra.testing.story import NOON, Refused, Story, run
 from tests.unit.flows.shop import (
@@ -87,6 +89,15 @@ class Order(Saga, name="order"):
     def over(self, agreed: Approval) -> OrderShipped:
         return OrderShipped(order_id=self.order.order_id, approved_by=agreed.by)
 
+    @query
+    def shelf(self, view: FlowView) -> str:
+        reserved = view.reply(Order.reserve)
+        return f"{self.order.order_id}: {reserved and reserved.order_id}, {view.status}"
+
+    @query
+    def status(self, view: FlowView) -> str:
+        return view.status.value
+
     @on_compensated
     def undone(self, failure: Failure) -> NotShipped:
         return NotShipped(order_id=self.order.order_id, cause=failure.cause)
@@ -116,6 +127,20 @@ def test_an_event_of_the_key_that_fits_is_taken() -> None:
 
     assert "agreed" in t.waits_for[0]
     assert "Settled(order_id='o-2', cents=2500) is for another key" in t.story()
+
+
+def test_a_running_instance_is_asked() -> None:
+    t = run(Order, PLACED)
+    assert t.query(Order.shelf) == "o-1: None, running"
+
+    t.expect(ReserveItems).reply(RESERVED)
+    assert t.query(Order.shelf) == "o-1: o-1, running"
+    t.advance("2d")
+    t.expect(Undo[ReserveItems]).reply(Done())
+
+    assert t.query(Order.status) == "compensated"
+    with pytest.raises(FlowQueryError, match="the instance is over"):
+        t.query(Order.shelf)
 
 
 def test_time_that_is_up_fails_the_flow() -> None:
