@@ -231,7 +231,7 @@ class _Replay:
         name, generation = raw["timer"]
         # Generations are counted per instance: another version may count otherwise, and mean the same timer.
         pending = {timer.name: timer.generation for timer in self._last.timers}
-        return self._advance(TimerFired(name, pending.get(name, generation)), entry)
+        return self._advance(TimerFired(name, pending.get(name, int(generation))), entry)
 
     def _advance(self, given: Input, entry: Entry) -> Decision:
         values = self._values.__getitem__
