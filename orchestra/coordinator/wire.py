@@ -38,7 +38,7 @@ class Wire:
     def encode(self, emission: Emission) -> Make:
         """The message that an emission asks for."""
         event, key = emission.event, emission.key
-        if emission.kind in ("command", "start"):
+        if emission.kind in ("command", "cancel", "start"):
             event = event.evolve(extensions=self._replyto)
         match emission.kind:
             case "start" | "request":

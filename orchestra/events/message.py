@@ -167,6 +167,15 @@ class StepRefused(Event, type="orchestra.step.refused.v1"):
     note: str = ""
 
 
+class StepCancel(Event, type="orchestra.step.cancel.v1"):
+    """What a flow sends behind a command whose outcome it needs no longer: whoever has not begun it need not. It goes
+    the command's way, with the same effect id. A service with a ledger that has not begun it never will, and answers
+    :class:`StepRefused`; anybody else may pass it by, for the command is still answered."""
+
+    command: str
+    """The command's CloudEvents type."""
+
+
 class FlowFailed(Event, type="orchestra.flow.failed.v1"):
     """What a flow that was called answers when it was undone: nothing of it is left, so it is proven not done."""
 

@@ -176,7 +176,8 @@ def _again(node: StepNode, effect: Effect, draft: Draft) -> None:
 
 
 def cancel(node: StepNode, state: StepState, draft: Draft) -> None:
-    """The flow fails: what is out is awaited, for it must be known what there is to undo; nothing is sent again."""
+    """The flow, or the step's branch, fails. What is out is asked to stop and awaited, for it must be known what there
+    is to undo; nothing is sent again."""
     effect = state.action
     if effect.status is EffectStatus.RUNNING and node.kind is Kind.READ_ONLY:
         effect.settle(EffectStatus.CANCELLED, draft.now)
@@ -185,11 +186,13 @@ def cancel(node: StepNode, state: StepState, draft: Draft) -> None:
         status = EffectStatus(effect.last or EffectStatus.UNKNOWN)
         effect.settle(status, draft.now, "not tried again: the flow, or its branch, fails")
         draft.note("step.cancelled", node.name, effect, note=f"not tried again: {status}")
-    elif effect.status is EffectStatus.RUNNING and isinstance(node, CallNode) and not effect.asked:
+    elif effect.status is EffectStatus.RUNNING and not effect.asked and effect.key is not None:
         effect.asked = True
-        assert effect.key is not None
-        draft.ask(node.name, "action", effect, effect.key, "cancel", "its caller fails")
-        draft.note("step.cancel_sent", node.name, effect, note=effect.key)
+        if isinstance(node, CallNode):
+            draft.ask(node.name, "action", effect, effect.key, "cancel", "its caller fails")
+        else:
+            draft.cancel(node.name, effect, node.command)
+        draft.note("step.cancel_sent", node.name, effect, note="it is awaited, for it may be done already")
 
 
 def retry_by_hand(node: StepNode, state: StepState, values: Values, draft: Draft) -> str | None:

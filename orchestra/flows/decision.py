@@ -88,7 +88,7 @@ OPERATOR_REQUEST = "orchestra.operator.requested.v1"
 
 Input = Outcome | TimerFired | OperatorRequest | Occurred
 
-EmissionKind = Literal["command", "event", "start", "request", "outcome"]
+EmissionKind = Literal["command", "cancel", "event", "start", "request", "outcome"]
 
 
 class Emission(NamedTuple):
@@ -98,6 +98,7 @@ class Emission(NamedTuple):
     coordinator makes of it:
 
     - ``command``, ``event``: to its topic. A command is given ``replyto`` and ``replypartition``.
+    - ``cancel``: likewise, behind a command that need not be done any more, if it has not been begun.
     - ``start``, ``request``: to the coordinator's own inbox, for the instance that ``key`` names: the start of a flow
       that this one calls, with ``replyto`` and ``replypartition``; or an operator's request to it. ``topic`` is "".
     - ``outcome``: what whoever called this flow waits for. ``topic`` is a topic of the cluster as it stands, and

@@ -12,7 +12,7 @@ from orchestra.errors import DefinitionError
 from orchestra.events.attributes import JSON, Value, format_time
 from orchestra.events.envelope import Envelope, enclose
 from orchestra.events.hops import HOPS, hops_in, hops_of
-from orchestra.events.message import Command, Event, Message, record_key, spec_of
+from orchestra.events.message import Command, Event, Message, StepCancel, record_key, spec_of
 from orchestra.flows.decision import (
     OPERATOR_REQUEST,
     Alert,
@@ -159,6 +159,15 @@ class AnyDraft(Generic[D, B]):
         if expires_in is not None:
             extensions["expirytime"] = format_time(self.moment + timedelta(seconds=expires_in))
         self._emit("command", message, message_id(of, effect.attempts), extensions)
+
+    def cancel(self, step: str, effect: Effect, command: type[Message]) -> None:
+        """Say that a command under way need not be done any more, if it has not been begun."""
+        of, extensions = self._effect(step, "action", effect)
+        spec = spec_of(command)
+        event = self._composed(StepCancel(command=spec.type), derived_id(of, effect.attempts, "cancel"), extensions)
+        assert spec.topic is not None  # the command has gone there
+        assert effect.key is not None
+        self.messages.append(Emission("cancel", spec.topic, effect.key.encode(), event))
 
     def call(self, step: str, effect: Effect, flow: str, start: Message) -> str:
         """Start another flow as try ``effect.attempts`` of an effect. Returns the id of its instance."""

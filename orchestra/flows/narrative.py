@@ -126,6 +126,8 @@ class Narrative:
                 self._sent[effect] = event.type
                 self._tries[effect] = attempt = self._tries.get(effect, 0) + 1
                 return f"-> {step}: {self.message(event)}{f', try {attempt}' if attempt > 1 else ''}"
+            case "cancel":
+                return f"-> {step}: need not be done, if it has not been begun"
             case "start":
                 return f"-> {step}: {key} is called with {self.message(event)}"
             case "request":

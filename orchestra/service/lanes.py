@@ -31,6 +31,7 @@ from contextlib import asynccontextmanager
 from heapq import heappop, heappush
 from itertools import count
 
+from orchestra.service.cancelling import mark
 from orchestra.service.share import Lane, Share, Waiting, Worker
 from orchestra.service.signals import GivenUp
 from orchestra.transport.port import Record
@@ -90,6 +91,7 @@ class Lanes:
             self._ready.append(Lane(share, None, record))
         elif (lane := share.lanes.get(key)) is not None:
             lane.records.append(record)
+            mark(share, record)
             return
         else:
             lane = share.lanes[key] = Lane(share, key, record)

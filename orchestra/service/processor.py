@@ -17,14 +17,17 @@ from orchestra.clock import Clock
 from orchestra.errors import DecodeError, PermanentError, RecordTooLargeError, TopicError
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
+from orchestra.events.message import StepCancel
 from orchestra.service.batch_call import BatchCall
 from orchestra.service.batch_context import Item
 from orchestra.service.batch_lane import BatchLane
 from orchestra.service.batching import Batches
 from orchestra.service.binding import Binding
+from orchestra.service.cancelling import CANCEL, is_marked, unmark
 from orchestra.service.context import Context
 from orchestra.service.deadline import Deadlines
 from orchestra.service.deployment import Deployment
+from orchestra.service.entry import Entry
 from orchestra.service.failing import Failing
 from orchestra.service.isolation import Condemned
 from orchestra.service.outcome import Cause, Result, records, refused
@@ -33,7 +36,7 @@ from orchestra.service.publishing import Publishing
 from orchestra.service.reserving import reserve
 from orchestra.service.retry import Reason, TimedOutError
 from orchestra.service.routing import Route, Routes, choose
-from orchestra.service.share import Lane, Waiting, Worker
+from orchestra.service.share import Lane, Share, Waiting, Worker
 from orchestra.service.signals import Held, Refused
 from orchestra.service.statistics import Statistics
 from orchestra.service.threads import Reservation
@@ -111,6 +114,11 @@ class Processor:
 
     async def _fork(self, route: Route, event: Envelope, record: Record, worker: Worker, lane: Lane) -> Waiting | None:
         """A record that several handlers may want, or none, or one that may have to wait for what is down."""
+        if event.type == CANCEL:
+            if (cancelled := self._cancelled(event, lane.share)) is None:
+                self._statistics.skipped += 1
+                return None
+            route = cancelled
         candidates = (route,) if isinstance(route, Binding) else route or ()
         if lane.share.delay is not None:
             return await self._retry(candidates, event, record, worker, lane)
@@ -256,12 +264,12 @@ class Processor:
     ) -> Sequence[Outgoing]:
         """One try: what to publish for it."""
         worker.handler = binding.name
-        message = event if binding.message is None else event.value(binding.message)
         context = Context(event, record, binding.site, 1 if tries is None else tries.attempt)
         reservation: Reservation | None = None
         try:
-            if binding.is_command and event.get("expirytime") is not None and self._is_expired(event):
+            if binding.is_command and self._is_too_late(binding, event, worker):
                 return await self._expired(binding, context, tries)
+            message = event if binding.message is None else event.value(binding.message)
             if binding.threads is not None:
                 reservation = await reserve(binding.threads, context, worker)
             if binding.timeout is not None:
@@ -294,20 +302,30 @@ class Processor:
             raise failure
         return self._batch_call.outgoing(context, 0)
 
-    def _is_expired(self, event: Envelope) -> bool:
-        expiry = event.moment("expirytime")
-        return expiry is not None and self._clock.now() >= expiry
+    def _is_too_late(self, binding: Binding, event: Envelope, worker: Worker) -> bool:
+        """Whether a command has expired; or is not wanted any more, and there is a ledger that can say so for ever.
+        When the cancel itself has its turn the command has been handled, or waits in a retry topic."""
+        if event.type == CANCEL:
+            return True
+        if event.get("expirytime") is not None:
+            expiry = event.moment("expirytime")
+            if expiry is not None and self._clock.now() >= expiry:
+                return True
+        lane = worker.lane
+        return lane is not None and bool(lane.share.cancelled) and binding.uses_ledger and is_marked(lane.share, event)
+
+    def _cancelled(self, event: Envelope, share: Share) -> Binding | None:
+        """The handler whose ledger a cancel is for."""
+        unmark(share, event)
+        route = self._routes[event.value(StepCancel).command]
+        return route if isinstance(route, Binding) and route.uses_ledger and route.handler.batch is None else None
 
     async def _expired(self, binding: Binding, context: Context, tries: Tries | None) -> Sequence[Outgoing]:
         """A command that came too late: the stored outcome if there is one, else refused for ever. Without a ledger
         nobody knows whether an earlier delivery had its effect, so nothing is said."""
         entry = await binding.expire(context) if binding.uses_ledger else None
         if entry is not None:
-            if (reason := entry.refusal) is not None:
-                self._statistics.refused += 1
-                return refused(self._cause(binding.name, context), reason)
-            result = Result(entry.outcome, entry.messages, entry.at)
-            return records(self._cause(binding.name, context, entry.at), result, self._here.topic)
+            return self._entered(binding, context, entry)
         if tries is not None and tries.last_error is not None:  # it was begun
             raise PermanentError(f"expired before attempt {tries.attempt}") from tries.last_error
         self._statistics.dropped += 1
@@ -315,6 +333,14 @@ class Processor:
             "%s: dropped %r unanswered: it expired, and its handler has no ledger", binding.name, context.event
         )
         return ()
+
+    def _entered(self, binding: Binding, context: Context, entry: Entry) -> Sequence[Outgoing]:
+        """What the ledger says of an effect: the outcome and the messages again, or that it never will be."""
+        if (reason := entry.refusal) is not None:
+            self._statistics.refused += 1
+            return refused(self._cause(binding.name, context), reason)
+        result = Result(entry.outcome, entry.messages, entry.at)
+        return records(self._cause(binding.name, context, entry.at), result, self._here.topic)
 
     def _cause(self, handler: str, context: Context, at: datetime | None = None) -> Cause:
         here = self._here

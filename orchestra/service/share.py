@@ -21,6 +21,7 @@ class Share:
 
     __slots__ = (
         "busy",
+        "cancelled",
         "committed",
         "delay",
         "detour",
@@ -55,6 +56,8 @@ class Share:
         """When it was assigned, in the loop's time."""
         self.lanes: dict[bytes | str, Lane] = {}
         """By key; those of batch handlers by the handler's name."""
+        self.cancelled: set[bytes] = set()
+        """Effect ids of queued commands that need not be done any more; the cancel itself is queued behind each."""
         self.queued = 0
         """Records that wait or are being handled."""
         self.busy = 0

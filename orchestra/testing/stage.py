@@ -74,7 +74,7 @@ class Played:
             return
         self.state = json.dumps(decision.state)
         self.timers = tuple(decision.timers)
-        self.unseen += decision.messages
+        self.unseen += (one for one in decision.messages if one.kind != "cancel")  # nobody need act on it
         for name, value in decision.values.items():
             if value is None:
                 self.values.pop(name, None)

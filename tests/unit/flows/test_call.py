@@ -62,6 +62,8 @@ class Family:
         for emission in decision.messages:
             if emission.kind == "command":
                 self.commands.append(emission)
+            elif emission.kind == "cancel":
+                pass
             elif emission.kind == "event":
                 self.published.append(emission.event.type)
             elif self.held is not None:

@@ -487,7 +487,7 @@ def test_a_running_saga_is_cancelled_with_compensation() -> None:
     play = Play(FoodOrder, PLACED)
     play.answer("reserve", RESERVED)
     play.operate("cancel")
-    assert (play.status, play.last.messages) == (Status.COMPENSATING, [])
+    assert (play.status, [one.kind for one in play.last.messages]) == (Status.COMPENSATING, ["cancel"])
 
     play.answer("charge", CHARGED)
     assert play.phases() == ["charge/undo"]

@@ -333,7 +333,7 @@ def test_hazard_12_siblings_in_flight_are_awaited_before_anything_is_undone() ->
     play = Play(Trip, ASKED)
     play.answer("flight", Booked(price=3))
     play.answer("hotel", SoldOut(what="hotel"))
-    assert (play.status, play.last.messages) == (Status.COMPENSATING, [])
+    assert (play.status, [one.kind for one in play.last.messages]) == (Status.COMPENSATING, ["cancel"])
     assert play.statuses()["rating"] == "cancelled"
 
     play.answer("visa", Booked(price=1))
@@ -345,12 +345,24 @@ def test_hazard_12_siblings_in_flight_are_awaited_before_anything_is_undone() ->
 def test_hazard_12_a_sibling_that_stays_silent_counts_as_maybe_done() -> None:
     play = Play(Trip, ASKED)
     play.answer("flight", SoldOut(what="flight"))
-    assert play.last.messages == []
+    assert {one.kind for one in play.last.messages} == {"cancel"}
 
     play.fire("hotel")
 
     assert play.phases() == ["hotel/undo"]
-    assert len([one for one in play.sent if one.event.get("flowstep") == "hotel"]) == 2
+    sent = [one.kind for one in play.sent if one.event.get("flowstep") == "hotel"]
+    assert sent == ["command", "cancel", "command"]
+
+
+def test_hazard_12_a_sibling_in_flight_is_told_behind_its_command_that_it_is_not_wanted() -> None:
+    play = Play(Trip, ASKED)
+    play.answer("flight", SoldOut(what="flight"))
+
+    command, cancel = (one for one in play.sent if one.event.get("flowstep") == "hotel")
+    assert cancel.event.type == "orchestra.step.cancel.v1"
+    assert (cancel.topic, cancel.key) == (command.topic, command.key)
+    assert cancel.event.get("effectid") == command.event.get("effectid")
+    assert cancel.event.id != command.event.id
 
 
 def test_hazard_12_a_sibling_in_back_off_is_not_sent_again() -> None:
