@@ -7,6 +7,7 @@ command, a flow or a question that a state began has one under its own name.
 from __future__ import annotations
 
 import hashlib
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,7 +67,10 @@ class MachineInstance(Started):
         """Whether it is one of the newest events. Remembers it otherwise."""
         mark = _fingerprint(event)
         recent = self.recent
-        if any(recent[at : at + _MARK] == mark for at in range(0, len(recent), _MARK)):
+        at = recent.find(mark)
+        while at > 0 and at % _MARK:
+            at = recent.find(mark, at + 1)
+        if at >= 0:
             return True
         self.recent = (recent + mark)[-REMEMBERED * _MARK :]
         return False
@@ -115,4 +119,6 @@ def load_machine(state: Mapping[str, Any]) -> MachineInstance:
 
 
 def _fingerprint(event: Envelope) -> str:
-    return hashlib.blake2b(f"{event.source}\x1f{event.id}".encode(), digest_size=_MARK // 2).hexdigest()
+    # A false likeness would lose an event: of 48 bits it happens once in 10^13 events.
+    digest = hashlib.blake2b(f"{event.source}\x1f{event.id}".encode(), digest_size=6).digest()
+    return b64encode(digest).decode()
