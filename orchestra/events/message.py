@@ -282,12 +282,20 @@ def spec_of(cls: type[Message]) -> MessageSpec:
     Raises:
         DefinitionError: the class is abstract, or a field names a type that does not exist.
     """
+    known = _specs.get(cls)
+    if known is not None:
+        return known
     if not cls.__pydantic_complete__:
         _complete(cls)
     spec = cls.__orchestra_spec__
     if spec.is_abstract:
         raise mistake(cls, "it is abstract, and cannot be sent or subscribed to", "name a subclass that has a type")
+    _specs[cls] = spec
     return spec
+
+
+_specs: dict[type[Message], MessageSpec] = {}
+"""Of classes that are complete: asked for several times with every message."""
 
 
 def _complete(cls: type[Message]) -> None:

@@ -6,7 +6,7 @@ An input changes one node, or asks something of the flow. What follows from that
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -201,7 +201,7 @@ class CompiledFlow:
             state=instance.dump() if draft.changed else before,
             status=instance.status,
             messages=draft.messages,
-            timers=list(self._timers(instance)),
+            timers=self._timers(instance),
             journal=draft.journal,
             alerts=draft.alerts,
             changed=draft.changed,
@@ -209,12 +209,14 @@ class CompiledFlow:
             values=instance.stored.changed if draft.changed else {},
         )
 
-    def _timers(self, instance: Instance) -> Iterator[Timer]:
+    def _timers(self, instance: Instance) -> list[Timer]:
+        found: list[Timer] = []
         deadline = self.graph.deadline
         if deadline is not None and not instance.overdue and instance.failure is None and not instance.status.is_final:
-            yield Timer(DEADLINE, 1, due=from_micros(instance.started + round(deadline * MICROS)))
+            found.append(Timer(DEADLINE, 1, due=from_micros(instance.started + round(deadline * MICROS))))
         for node, behaviour, state in self._follow.active(instance):
-            yield from behaviour.timers(node, state, instance)
+            found += behaviour.timers(node, state, instance)
+        return found
 
     # ---- inputs
 

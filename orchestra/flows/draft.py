@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from functools import cached_property
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from orchestra.errors import DefinitionError
@@ -91,6 +90,7 @@ class AnyDraft(Generic[D, B]):
         self.instance = instance
         self.now = to_micros(now)
         self.moment = now
+        self._moment: str | None = None
         self.cause: str | None = None
         """The id of the event, or of the unanswered message, that made this decision."""
         self.trace: Mapping[str, Value] | None = None
@@ -253,9 +253,11 @@ class AnyDraft(Generic[D, B]):
     def _composed(self, message: Message, id: str, extensions: Mapping[str, Value]) -> Envelope:  # noqa: A002
         return enclose(message, id, self._source, self._moment_text, extensions)
 
-    @cached_property
+    @property
     def _moment_text(self) -> str:
-        return format_time(self.moment)
+        if self._moment is None:
+            self._moment = format_time(self.moment)
+        return self._moment
 
 
 def _no_needs(names: Sequence[str]) -> Callable[[], list[object]]:

@@ -166,7 +166,10 @@ def read_answer(event: Envelope, answers: Answers) -> tuple[Answer, Event | None
 
 def answer_class(kind: str, answers: Answers) -> type[Event]:
     """The class of one of the answers, by CloudEvents type."""
-    return next(cls for cls in (*answers.replies, *answers.rejections) if spec_of(cls).type == kind)
+    for cls in answers.replies:
+        if spec_of(cls).type == kind:
+            return cls
+    return next(cls for cls in answers.rejections if spec_of(cls).type == kind)
 
 
 def answers_older_try(event: Envelope, effect_id: str, attempts: int) -> bool:

@@ -81,10 +81,10 @@ class Follow:
 
     def active(self, instance: Instance) -> Iterator[tuple[GraphNode, Behaviour[Any, Any], NodeState]]:
         """Those of them with something under way: only these are decoded."""
-        for name in instance.nodes:
-            if instance.progress(name) is Progress.ACTIVE or instance.undoing(name) not in _OVER:
-                node, behaviour = self._parts[name]
-                yield node, behaviour, instance.nodes[name]
+        nodes = instance.nodes
+        for name in nodes.under_way():
+            node, behaviour = self._parts[name]
+            yield node, behaviour, nodes[name]
 
     def values(self, needs: Sequence[str], instance: Instance) -> Values:
         """What these nodes have yielded, when somebody asks."""
@@ -132,7 +132,8 @@ class Follow:
     def _is_ready(self, node: GraphNode, instance: Instance) -> bool:
         if isinstance(node, JoinNode):
             return is_ready(self._graph, instance, node)
-        return all(instance.progress(one) is Progress.DONE for one in self._before[node.name])
+        progress = instance.nodes.progress
+        return all(progress(one) is Progress.DONE for one in self._before[node.name])
 
     def _complete(self, draft: Draft) -> bool:
         if draft.is_busy:

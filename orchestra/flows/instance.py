@@ -16,7 +16,7 @@ from orchestra.events.envelope import Envelope
 from orchestra.events.message import Message, decode_data
 from orchestra.flows.decision import Json, Status
 from orchestra.flows.failure import Cause
-from orchestra.flows.progress import Progress, Undoing, progress_in, undoing_in
+from orchestra.flows.progress import OVER, Progress, Undoing, is_under_way, progress_in, undoing_in
 from orchestra.flows.stored import LARGE_BYTES, Stored, decode_parts
 
 M = TypeVar("M", bound=Message)
@@ -144,6 +144,17 @@ class Nodes(Generic[S]):
             return live.undoing
         raw = self._raw.get(name)
         return Undoing.NONE if raw is None else undoing_in(raw)
+
+    def under_way(self) -> list[str]:
+        """Those that are active, or whose undoing is."""
+        live, found = self._live, list[str]()
+        for name, raw in self._raw.items():
+            if (state := live.get(name)) is None:
+                if is_under_way(raw):
+                    found.append(name)
+            elif state.progress is Progress.ACTIVE or state.undoing not in OVER:
+                found.append(name)
+        return found
 
     def dump(self) -> dict[str, Json]:
         live = self._live

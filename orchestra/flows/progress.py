@@ -26,7 +26,10 @@ class Undoing(StrEnum):
     FINISHED = "finished"
 
 
-_PROGRESS: Mapping[str, Progress] = {
+OVER = (Undoing.NONE, Undoing.FINISHED)
+"""Nothing is left to undo."""
+
+PROGRESS: Mapping[str, Progress] = {
     "running": Progress.ACTIVE,
     "backing-off": Progress.ACTIVE,
     "waiting": Progress.ACTIVE,
@@ -39,6 +42,7 @@ _PROGRESS: Mapping[str, Progress] = {
     "failed": Progress.FAILED,
     "cancelled": Progress.CANCELLED,
 }
+"""Of a node with each status. Every kind of node takes its words from here."""
 _UNDOING: Mapping[str, Undoing] = {
     "planned": Undoing.PLANNED,
     "running": Undoing.ACTIVE,
@@ -49,7 +53,7 @@ _UNDOING: Mapping[str, Undoing] = {
 
 def progress_of(status: str) -> Progress:
     """Of a node with this status. Every kind of node takes its words from here."""
-    return _PROGRESS[status]
+    return PROGRESS[status]
 
 
 def undoing_of(status: str | None) -> Undoing:
@@ -59,7 +63,13 @@ def undoing_of(status: str | None) -> Undoing:
 
 def progress_in(raw: Mapping[str, Any]) -> Progress:
     """Of a node's state as JSON: its status is under ``s``."""
-    return _PROGRESS[raw["s"]]
+    return PROGRESS[raw["s"]]
+
+
+def is_under_way(raw: Mapping[str, Any]) -> bool:
+    """Of a node's state as JSON: whether it is active, or its undoing is neither absent nor over."""
+    undo = raw.get("u")
+    return PROGRESS[raw["s"]] is Progress.ACTIVE or (undo is not None and undo["s"] in _UNDOING)
 
 
 def undoing_in(raw: Mapping[str, Any]) -> Undoing:

@@ -6,7 +6,7 @@ never treated as not done.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestra.events.envelope import Envelope
@@ -133,10 +133,11 @@ class StepBehaviour:
             return action.retry_by_hand(node, state, values, draft)
         return "only a compensation that is stuck can be skipped or resolved"
 
-    def timers(self, node: StepNode, state: StepState, instance: Instance) -> Iterator[Timer]:
-        yield from _timer(node.name, "action", state.action, node.timeout, instance)
+    def timers(self, node: StepNode, state: StepState, instance: Instance) -> Sequence[Timer]:
+        found = _timer(node.name, "action", state.action, node.timeout, instance)
         if state.undo is not None and node.undo is not None:
-            yield from _timer(node.name, "undo", state.undo, node.undo.timeout, instance)
+            return (*found, *_timer(node.name, "undo", state.undo, node.undo.timeout, instance))
+        return found
 
     def views(self, node: StepNode, state: StepState | None) -> Iterator[StepView]:
         if state is None:
@@ -203,15 +204,14 @@ def _to_undo(
         compensation.failed(node, state, f"rejected: {event.type}", draft)
 
 
-def _timer(step: str, phase: Phase, effect: Effect, timeout: float | None, instance: Instance) -> Iterable[Timer]:
-    if not effect.generation:
-        return
-    name = str(Address(step, phase, effect.iteration))
+def _timer(step: str, phase: Phase, effect: Effect, timeout: float | None, instance: Instance) -> tuple[Timer, ...]:
+    if not effect.generation or (effect.due is None and timeout is None):
+        return ()
+    name = f"{step}/{phase}/{effect.iteration}"
     if effect.due is not None:
-        yield Timer(name, effect.generation, due=from_micros(effect.due))
-    elif timeout is not None:
-        of = effect_id(instance.id, instance.run, step, phase, effect.iteration)
-        yield Timer(name, effect.generation, after=message_id(of, effect.attempts), delay=timeout)
+        return (Timer(name, effect.generation, from_micros(effect.due)),)
+    of = effect_id(instance.id, instance.run, step, phase, effect.iteration)
+    return (Timer(name, effect.generation, None, message_id(of, effect.attempts), timeout or 0.0),)
 
 
 def _view(name: str, kind: str, effect: Effect) -> StepView:

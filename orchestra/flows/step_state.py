@@ -8,7 +8,7 @@ from typing import Any
 
 from orchestra.flows.decision import Json
 from orchestra.flows.effect import Effect, Phase
-from orchestra.flows.progress import Progress, Undoing, progress_of, undoing_of
+from orchestra.flows.progress import PROGRESS, Progress, Undoing, undoing_of
 
 
 def undo_of(state: StepState) -> Effect:
@@ -25,7 +25,7 @@ class StepState:
 
     @property
     def progress(self) -> Progress:
-        return progress_of(self.action.status)
+        return PROGRESS[self.action.status]
 
     @property
     def undoing(self) -> Undoing:
