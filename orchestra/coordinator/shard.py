@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections import deque
 from datetime import datetime, timedelta
 
+from orchestra.coordinator.answering import is_called_by
 from orchestra.coordinator.exchange import Append, Change, Deflect, Limits, Output, Restored, Rules, Send
 from orchestra.coordinator.inbox import Deflected, classify
 from orchestra.coordinator.outbox import Outbox
@@ -105,6 +106,8 @@ class Shard:
     def _has_room(self, given: Given) -> bool:
         if given.kind == "event":
             return self.roster.early < self.limits.max_early
+        if given.kind == "start" and is_called_by(given.event):
+            return True  # its caller holds a place already, and waits: in a queue it would wait for ever
         return self.roster.running < self.limits.max_running
 
     def deflected(self) -> None:

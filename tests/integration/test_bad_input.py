@@ -519,16 +519,19 @@ async def test_an_event_of_the_wrong_shape_is_a_dead_letter_and_the_wait_goes_on
     assert (await ward.ending(case)).type == "bad.case.closed.v1"
 
 
-async def test_an_answer_that_can_go_nowhere_is_given_up_with_an_alert(ward: Ward) -> None:
+@pytest.mark.parametrize(
+    ("topic", "number"),
+    [("no.such.topic", 7), ("bad.answers", 7), ("bad.answers", -1), ("no topic!", 0), ("x" * 300, 0)],
+)
+async def test_an_answer_that_can_go_nowhere_is_given_up_with_an_alert(ward: Ward, topic: str, number: int) -> None:
     case = new_key()
-    caller = json.dumps(["case", f"ask-{case}", f"{ward.namespace}.no.such.topic", 7]).encode()
+    caller = json.dumps(["case", f"ask-{case}", f"{ward.namespace}.{topic}", number]).encode()
     headers = [*event("bad.case.opened.v1"), ("orchestra-caller", caller)]
 
     await ward.put("bad.cases", headers, json.dumps({"case": case}).encode(), key=case, partition=0)
 
     assert (await ward.ending(case)).type == "bad.case.closed.v1"
-    found = await ward.wait_for(lambda it: it.topic == "cases.alerts" and it.data["code"] == "answer.undeliverable")
-    assert f"case/{case}" in found.data["note"]
+    await ward.wait_for(lambda it: it.topic == "cases.alerts" and f"case/{case}" in str(it.data.get("note")))
     await ward.others_go_on(shard=partition_for(f"case/{case}".encode(), SHARDS))
 
 

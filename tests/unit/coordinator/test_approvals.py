@@ -9,17 +9,10 @@ from datetime import timedelta
 import pytest
 
 from orchestra import (
-    Approval,
     Bus,
     Coordinator,
-    Event,
-    Flow,
-    Key,
     Settings,
-    approval,
     connect,
-    on_completed,
-    starts_on,
 )
 from orchestra.cli import approvals as cli
 from orchestra.cli.operate import told
@@ -31,44 +24,11 @@ from orchestra.coordinator.request import Answer, answers_in, ask_instances
 from orchestra.flows.decision import OperatorAction, OperatorRequest
 from orchestra.testing.memory import MemoryTransport, running_in_memory
 from tests.unit.bus.bus_rig import EPOCH
+from tests.unit.coordinator.loan import Asked, Loan
 
 pytestmark = pytest.mark.virtual_time
 SETTINGS = Settings(env="test")
 NAMES = Names.of("bank", SETTINGS)
-
-
-class Asked(Event, type="loan.asked.v1", topic="loan.asked"):
-    loan_id: Key[str]
-    cents: int
-    clerk: str
-
-
-class Decided(Event, type="loan.decided.v1", topic="loan.decided"):
-    loan_id: Key[str]
-    yes: bool
-    by: str | None
-
-
-class Loan(Flow, name="loan", version=1):
-    """An officer decides; after five minutes the head of credit may as well."""
-
-    asked = starts_on(Asked)
-
-    def clerk_of(self) -> str:
-        return self.asked.clerk
-
-    agreed = approval(
-        role="credit-officer",
-        timeout="1h",
-        escalate=("5m", "head-of-credit"),
-        on_reject="continue",
-        on_timeout="continue",
-        requester=clerk_of,
-    )
-
-    @on_completed(agreed)
-    def decided(self, agreed: Approval) -> Decided:
-        return Decided(loan_id=self.asked.loan_id, yes=agreed.approved, by=agreed.by)
 
 
 class Bank:

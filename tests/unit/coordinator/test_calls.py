@@ -184,6 +184,18 @@ async def test_two_flows_that_call_one_child_share_nothing() -> None:
         assert status(w, "order/o1") == "running"
 
 
+async def test_a_child_does_not_queue_behind_its_own_caller() -> None:
+    async with world() as w:
+        w.answer = answering()
+        await w.process(definition_of(Order), definition_of(Parcel), max_running=1)
+
+        await publish(w, Ordered(key="o1"))
+        await publish(w, Ordered(key="o2"))
+
+        await w.until(lambda: w.completed() == {"order/o1", "order/o2", "parcel/o1", "parcel/o2"})
+        assert "instance.queued" in w.said("order/o2")
+
+
 async def test_a_calls_repeated_start_is_no_second_child() -> None:
     async with world() as w:
         await family(w)
