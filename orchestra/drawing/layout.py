@@ -14,7 +14,7 @@ from typing import Any
 from orchestra.drawing.box import Box, box_of
 from orchestra.drawing.look import wrapped
 from orchestra.drawing.text import width
-from orchestra.errors import OrchestraError
+from orchestra.errors import SettingsError
 from orchestra.flows.picture import Group, Line, LineKind, Picture, Shape
 
 Point = tuple[float, float]
@@ -74,12 +74,12 @@ def lay_out(picture: Picture) -> Layout:
     """The picture with a place for everything. Blocks for some milliseconds.
 
     Raises:
-        OrchestraError: pygraphviz is not installed; says how.
+        SettingsError: pygraphviz is not installed; says how.
     """
     try:
         from pygraphviz import AGraph
     except ImportError as error:
-        raise OrchestraError(
+        raise SettingsError(
             "SVG needs pygraphviz, whose wheel brings Graphviz along: pip install 'orchestra[graph]'. "
             "Mermaid and DOT need nothing: --format mermaid"
         ) from error

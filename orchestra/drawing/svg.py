@@ -22,7 +22,7 @@ def svg(picture: Picture) -> str:
     """The picture as an SVG document. Blocks for some milliseconds.
 
     Raises:
-        OrchestraError: what lays it out is not installed; says how.
+        SettingsError: what lays it out is not installed; says how.
     """
     layout = lay_out(picture)
     room = max(60, int(max(layout.width, 420.0) / 6.2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -101,3 +102,13 @@ def test_a_folder_without_anything_is_refused() -> None:
 
     assert result.exit_code == 2
     assert "there is no service, coordinator or flow" in result.stderr
+
+
+def test_without_the_extra_svg_says_how_to_get_it_and_the_rest_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+
+    refused = CliRunner().invoke(app, ["graph", FLOW, "--format", "svg"])
+    drawn = CliRunner().invoke(app, ["graph", FLOW, "--format", "dot"])
+
+    assert (refused.exit_code, drawn.exit_code) == (3, 0)
+    assert "pip install 'orchestra[graph]'" in refused.stderr

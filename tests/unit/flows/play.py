@@ -98,9 +98,10 @@ class Play:
         event = compose(message, id=f"r-{next(self._ids)}", source="/service", time=self.now, extensions=extensions)
         return self.give(Outcome(effect, event))
 
-    def occur(self, message: Event, *, id: str | None = None) -> Decision:  # noqa: A002
+    def occur(self, message: Event, *, id: str | None = None, **extensions: Any) -> Decision:  # noqa: A002
         """An event from outside."""
-        event = compose(message, id=id or f"o-{next(self._ids)}", source="/outside", time=self.now)
+        number = id or f"o-{next(self._ids)}"
+        event = compose(message, id=number, source="/outside", time=self.now, extensions=extensions)
         return self.give(Occurred(event))
 
     def undone(self, step: str, message: Message) -> Decision:

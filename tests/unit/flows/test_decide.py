@@ -11,11 +11,13 @@ import pytest
 from orchestra.errors import DecodeError, DefinitionError
 from orchestra.events.envelope import compose
 from orchestra.events.message import Done, Event, Key, Undo, decode_data
-from orchestra.flows.decision import Outcome, Status
+from orchestra.flows.decision import OperatorRequest, Outcome, Status
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.saga import Flow, Saga, definition_of, on_compensated, on_completed, starts_on, step
 from orchestra.ids import derived_id
 from orchestra.retry import Retry
+from tests.unit.flows import holiday
+from tests.unit.flows.holiday import Asked, Careful, Paid
 from tests.unit.flows.play import EPOCH, Play, without
 from tests.unit.flows.shop import (
     PLACED,
@@ -605,3 +607,14 @@ def test_a_timer_and_a_person_begin_to_count_anew() -> None:
     play.operate("cancel")
     play.answer("charge", CHARGED, hopcount=1)
     assert play.command("charge", "undo").event.extensions["hopcount"] == 1
+
+
+def test_what_follows_from_an_event_from_outside_is_one_hop_more_than_that() -> None:
+    play = Play(Careful, Asked(id="h-1", days=3), hopcount=1)
+    play.answer("room", holiday.Booked(what="room"), hopcount=2)
+    play.give(OperatorRequest("approve", by="ann", reason="fine", step="agreed", roles=("boss",)))
+    play.fire("night")
+
+    play.occur(Paid(holiday="h-1"), hopcount=5)
+
+    assert play.command("go").event.extensions["hopcount"] == 6
