@@ -92,6 +92,16 @@ class Run:
         return "" if self.failure is None else type(self.failure).__name__
 
     @property
+    def fails_at(self) -> str:
+        """What was wrong, and where an error that is no violation was raised: equal for failures of the same kind."""
+        trace = None if self.failure is None else self.failure.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if trace is None or isinstance(self.failure, Violation):
+            return self.rule
+        return f"{self.rule} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+
+    @property
     def digest(self) -> str:
         """Equal for runs in which the same happened."""
         return digest_of(self.history)

@@ -124,7 +124,7 @@ _SECONDS: Final[dict[Kind, Callable[[Random], float]]] = {
     "crash": lambda random: random.choice((0.1, random.uniform(0.1, 2.0), 8.0)),
     "pause": lambda random: random.choice((random.uniform(0.3, 3.0), random.uniform(5.0, 12.0))),
     "move": lambda random: random.uniform(0.1, 3.0),
-    "clock": lambda random: random.choice((-1, 1)) * random.choice((0.5, 20.0, 3600.0)),
+    "clock": lambda random: random.choice((-1, 1)) * random.choice((0.5, 20.0, 600.0)),
     "outage": lambda random: random.uniform(0.3, 10.0),
     "late": lambda random: random.choice((random.uniform(0.001, 0.1), random.uniform(0.1, 3.9), 7.0)),
     "slow": lambda random: random.uniform(0.05, 4.5),

@@ -19,7 +19,7 @@ class Failing(Protocol):
     @property
     def plan(self) -> Plan: ...
     @property
-    def rule(self) -> str: ...
+    def fails_at(self) -> str: ...
     @property
     def messages(self) -> int: ...
 
@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Failing)
 
 
 def shrink(found: F, again: Callable[[Plan], F]) -> F:
-    """The smallest run that breaks the same rule, among those that differ from ``found`` by what was taken away."""
+    """The smallest run that fails in the same way, among those that differ from ``found`` by what was taken away."""
     best, left = found, _MOST
     is_smaller = True
     while is_smaller and left:
@@ -38,7 +38,7 @@ def shrink(found: F, again: Callable[[Plan], F]) -> F:
                 break
             left -= 1
             run = again(plan)
-            if run.rule == found.rule:
+            if run.fails_at == found.fails_at:
                 best, is_smaller = run, True
                 break
     return best

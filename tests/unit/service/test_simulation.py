@@ -1,112 +1,124 @@
-"""Seeds of trouble: crashes, rebalances, freezes, lost commits and acknowledgements, at random.
+"""Seeds of trouble for a service alone: nothing is lost, keys keep their order, and answers given twice are alike.
 
-Nothing is lost, order is kept per key, and whatever is answered twice is answered alike.
+With each way to keep a key's order, whatever happens to processes, brokers and records in between.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import defaultdict
-from random import Random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
 from orchestra.errors import PermanentError, TransientError
-from orchestra.retry import Retry
+from orchestra.events.message import Command, Event, Key
+from orchestra.retry import Order, Retry
 from orchestra.service.context import Context
 from orchestra.service.service import Service
-from orchestra.transport.memory import Fate
-from tests.unit.service.rig import Process, Reserve, Reserved, Rig, SoldOut, until
+from orchestra.testing import Simulation, World
 
-pytestmark = pytest.mark.virtual_time
+KEYS, COMMANDS = 5, 30
+POISON = frozenset({7, 22})
+STUBBORN = {3: 1, 8: 2, 12: 3, 13: 1, 17: 2, 25: 3}
+"""Number -> tries that fail."""
 
-RECORDS, KEYS = 120, 12
-
-
-class World:
-    """A service whose handler takes its time and fails at random, and the processes that run it."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = Random(seed)
-        self.rig = Rig(session_timeout=10.0, drain_timeout=5.0, delivery_timeout=5.0, request_timeout=5.0)
-        self.ended: dict[str, list[int]] = defaultdict(list)
-        self.poison = {self.random.randrange(RECORDS) for _ in range(5)}
-        self.alive: list[Process] = []
-        self.service = Service("stock", max_in_flight=8)
-
-        @self.service.handles(Reserve, retry=Retry(attempts=20, first="100ms", cap="1s"), timeout="30s")
-        async def reserve(command: Reserve, ctx: Context) -> Reserved | SoldOut:
-            chance = self.random.random()
-            await asyncio.sleep(chance * 2)
-            if command.count in self.poison:
-                raise PermanentError("poison")
-            if chance < 0.1:
-                raise TransientError("not now")
-            if chance > 0.95:
-                raise ConnectionResetError
-            self.ended[command.order_id].append(command.count)
-            return Reserved(order_id=f"{command.order_id}/{command.count}")
-
-    async def start(self) -> None:
-        process = self.rig.process(self.service, grace=1.0)
-        self.alive.append(process)
-        for spec in process.runtime.needed_topics():
-            self.rig.cluster.create(spec)
-        await process.transport.start()
-        await process.runtime.start()
-        process.task = asyncio.create_task(process.runtime.run())
-
-    async def trouble(self) -> None:
-        kind = self.random.choice(("crash", "stop", "join", "freeze", "commit", "lose", "away"))
-        victim = self.random.choice(self.alive)
-        if kind == "join" or (kind in ("crash", "stop") and len(self.alive) == 1):
-            await self.start()
-        elif kind == "crash":
-            self.alive.remove(victim)
-            await victim.crash()
-        elif kind == "stop":
-            self.alive.remove(victim)
-            await victim.stop()
-        elif kind == "freeze":
-            victim.transport.freeze()
-            await asyncio.sleep(self.random.choice((1, 30)))
-            victim.transport.thaw()
-        elif kind == "commit":
-            self.rig.cluster.fail_commits += 1
-        elif kind == "lose":
-            self.rig.cluster.next_writes(Fate(acknowledged=False), topic="food.inbox")
-        else:
-            self.rig.cluster.go_down()
-            await asyncio.sleep(self.random.uniform(1, 20))
-            self.rig.cluster.come_back()
+ended: dict[str, list[int]] = defaultdict(list)
+"""Key -> the numbers that were handled, in order, repeats included."""
 
 
-@pytest.mark.parametrize("seed", range(25))
-async def test_nothing_is_lost_and_order_is_kept_per_key(seed: int) -> None:
-    world = World(seed)
-    rig = world.rig
-    await world.start()
-    for number in range(RECORDS):
-        await rig.command(Reserve(order_id=f"key-{number % KEYS}", count=number), flow=f"food/{number}")
+class Reserved(Event, type="stock.reserved.v1", topic="stock.events"):
+    order_id: Key[str]
+    number: int
 
-    for _ in range(8):
-        await asyncio.sleep(world.random.uniform(0, 8))
-        await world.trouble()
-    await until(lambda: len({answer.get("flowid") for answer in rig.answers()}) == RECORDS, timeout=2000)
-    await until(lambda: rig.lag("stock.commands") == 0, timeout=200)
-    for process in world.alive:
-        await process.stop()
 
-    for key, numbers in world.ended.items():
+class SoldOut(Event, type="stock.sold-out.v1", topic="stock.events"):
+    order_id: Key[str]
+
+
+class Reserve(Command[Reserved, SoldOut], type="stock.reserve.v1", topic="stock.commands"):
+    order_id: Key[str]
+    number: int
+
+
+def stock(retry: Retry) -> Service:
+    service = Service("stock", max_in_flight=8, dead_letter_budget=None)
+
+    @service.handles(Reserve, retry=retry, timeout="30s")
+    async def reserve(command: Reserve, ctx: Context) -> Reserved | SoldOut:
+        await asyncio.sleep(random.random())
+        if command.number in POISON:
+            raise PermanentError("poison")
+        if ctx.attempt <= STUBBORN.get(command.number, 0):
+            raise TransientError("not now")
+        if random.random() < 0.05:
+            raise ConnectionResetError
+        ended[command.order_id].append(command.number)
+        return Reserved(order_id=command.order_id, number=command.number)
+
+    return service
+
+
+async def many_commands(world: World) -> None:
+    for number in range(COMMANDS):
+        await world.publish(Reserve(order_id=f"key-{number % KEYS}", number=number), id=f"command-{number}")
+        if number % 10 == 0:
+            await world.sleep(f"{world.random.randint(1, 5)}s")
+
+
+def nothing_is_lost(world: World) -> None:
+    handled = {number for numbers in ended.values() for number in numbers}
+    assert handled == set(range(COMMANDS)) - POISON
+    letters = {letter.header("ce_id") for letter in world.dead_letters("stock")}
+    assert letters == {f"command-{number}".encode() for number in POISON}
+
+
+def what_is_answered_twice_is_answered_alike(world: World) -> None:
+    said: dict[str, set[bytes | None]] = defaultdict(set)
+    for event in world.events("stock.events"):
+        said[event.id].add(event.data)
+    assert all(len(answers) == 1 for answers in said.values())
+    assert len(said) == COMMANDS - len(POISON), "one id for one answer"
+
+
+def first_times_are_in_order(world: World) -> None:
+    for key, numbers in ended.items():
         first_times = list(dict.fromkeys(numbers))
-        assert first_times == sorted(first_times), f"{key}: out of order"
-    said: dict[str | None, set[str]] = defaultdict(set)
-    for answer in rig.answers():
-        said[answer.get("flowid")].add(answer.type)
-    assert {flow for flow, types in said.items() if "orchestra.step.failed.v1" in types} == {
-        f"food/{number}" for number in world.poison
-    }
-    assert all(len(types) == 1 for types in said.values())
-    replies = [answer for answer in rig.answers() if answer.type == "stock.reserved.v1"]
-    assert len({answer.id for answer in replies}) == len({answer.data for answer in replies}), "one id for one answer"
-    assert {letter["error-message"] for letter in rig.letters()} == {"poison"}
+        assert first_times == sorted(first_times), f"{key}: {numbers}"
+
+
+@contextmanager
+def nothing_handled_yet() -> Iterator[None]:
+    ended.clear()
+    yield
+
+
+def simulated(retry: Retry, *more: Any) -> Simulation:
+    checks = [nothing_is_lost, what_is_answered_twice_is_answered_alike, *more]
+    return Simulation(stock(retry), many_commands, check=checks, around=nothing_handled_yet)
+
+
+def later(order: Order) -> Retry:
+    return Retry(attempts=2, first="100ms", later=("5s", "30s"), order=order)
+
+
+@pytest.mark.parametrize(
+    "simulation",
+    [
+        pytest.param(simulated(Retry(attempts=20, first="100ms", cap="1s"), first_times_are_in_order), id="in place"),
+        pytest.param(simulated(later("divert_key"), first_times_are_in_order), id="diverted"),
+        pytest.param(simulated(later("unordered")), id="unordered"),
+    ],
+)
+def test_nothing_is_lost_and_order_is_kept_per_key(simulation: Simulation) -> None:
+    simulation.explore(40)
+
+
+def test_it_is_a_real_test_of_order() -> None:
+    """With order given up, it is lost: else the others prove nothing."""
+    run = simulated(later("unordered"), first_times_are_in_order).run(faults=[])
+
+    assert "key-" in str(run.failure)
