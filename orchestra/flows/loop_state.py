@@ -65,6 +65,8 @@ class LoopState:
     undo: str | None = None
     cursor: int = 0
     """While it is undone: items from here on are, or are under way, or need not be."""
+    again: list[int] = field(default_factory=list[int])
+    """Items that turned out to be done when their turn to be undone was over."""
     generation: int = 0
     """Of the timer that ends a pause between two turns; 0: no pause."""
     due: int | None = None
@@ -104,7 +106,7 @@ class LoopState:
         for short, name in _SHORT:
             if short in raw:
                 setattr(state, name, raw[short])
-        state.failed = list(state.failed)
+        state.failed, state.again = list(state.failed), list(state.again)
         state.live = Nodes(raw.get("l", {}), load_item)
         state.changed = Nodes(raw.get("v", {}), load_item)
         if "f" in raw:
@@ -118,6 +120,7 @@ _SHORT = (
     ("x", "next"),
     ("m", "to_undo"),
     ("b", "failed"),
+    ("r", "again"),
     ("g", "generation"),
     ("d", "due"),
     ("k", "turns"),

@@ -138,12 +138,11 @@ class Work:
             self.forgive()
         if item.undo is None:
             return
-        if state.undo is not None and index < state.cursor:
-            item.undo = None  # its turn comes
-        else:
-            del state.changed[str(index)]
-            state.live[str(index)] = item
-            state.undo = "planned"
+        item.undo = None  # its turn comes
+        if state.undo is None or index >= state.cursor:
+            state.again.append(index)
+            if state.undo is None or state.undo == "done":
+                state.undo = "planned"
 
     def forgive(self) -> None:
         """An item that failed is under way again, or is done after all: a flow that halts because of it goes on."""
@@ -222,16 +221,16 @@ class Work:
     def undo_more(self) -> None:
         """Undo what there is room for; or all is undone."""
         state = self.state
-        for index, item in list(self.live()):
-            if item.undo is not None and item.undo.status is EffectStatus.PLANNED:
+        while len(state.live) < self.node.limit and (state.again or state.cursor):
+            if state.again:
+                index = state.again.pop()
+            else:
+                index = state.cursor = state.cursor - 1
+            item = self.find(index)
+            if item is not None and item.action.status in _MAYBE_DONE:
+                item.undo = undo_of(item)
+                state.live[str(index)] = item
                 self._send_undo(index, item)
-        while len(state.live) < self.node.limit and state.cursor:
-            state.cursor -= 1
-            over = self.find(state.cursor)
-            if over is not None and over.action.status in _MAYBE_DONE:
-                over.undo = undo_of(over)
-                state.live[str(state.cursor)] = over
-                self._send_undo(state.cursor, over)
         stuck = any(item.undo is not None and item.undo.status is EffectStatus.STUCK for _, item in self.live())
         if len(state.live) == 0:
             state.undo = "done"
