@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
 from orchestra.bus.asking import Asking, AskStatistics
@@ -68,6 +67,7 @@ class Bus(BusOfFlows):
             name, self._stamp, publisher, transport, settings, clock=clock, jitter=jitter, most=most_asks
         )
         self._coordinators = coordinators
+        self._flow_calls: FlowCalls | None = None
         self._is_open = True
         self._calls = _Calls()
 
@@ -238,19 +238,20 @@ class Bus(BusOfFlows):
         """What became of answers so far."""
         return self._asking.statistics
 
-    @cached_property
     def _flows(self) -> FlowCalls:
-        from orchestra.bus.flow_calls import FlowCalls
+        if self._flow_calls is None:
+            from orchestra.bus.flow_calls import FlowCalls
 
-        return FlowCalls(
-            self._asking,
-            self._stamp,
-            self._publisher,
-            self._transport,
-            self._settings,
-            clock=self._clock,
-            coordinators=self._coordinators,
-        )
+            self._flow_calls = FlowCalls(
+                self._asking,
+                self._stamp,
+                self._publisher,
+                self._transport,
+                self._settings,
+                clock=self._clock,
+                coordinators=self._coordinators,
+            )
+        return self._flow_calls
 
     # ---- life
 

@@ -22,7 +22,6 @@ T = TypeVar("T")
 class BusOfFlows:
     """The part of a bus that is about flows."""
 
-    @property
     def _flows(self) -> FlowCalls:
         raise NotImplementedError
 
@@ -97,7 +96,7 @@ class BusOfFlows:
         """
         wanted = yields if isinstance(yields, tuple) else (yields,)
         with self._call():
-            return await self._flows.run(
+            return await self._flows().run(
                 flow, start, limit=seconds(timeout), wanted=wanted, correlation_id=correlation_id
             )
 
@@ -126,7 +125,7 @@ class BusOfFlows:
             TransportError: as for ``publish``. DefinitionError: no coordinator is known. ClosedError.
         """
         with self._call():
-            await self._flows.cancel(flow, key, by=by, reason=reason, limit=seconds(timeout))
+            await self._flows().cancel(flow, key, by=by, reason=reason, limit=seconds(timeout))
 
     async def signal(self, flow: type[Flow] | type[StateMachine[Any]], key: str, event: Event, /) -> None:
         """Give an event to an instance that waits, or will wait, for it: as if it had come from its topic, but for this
@@ -140,7 +139,7 @@ class BusOfFlows:
             TransportError: as for ``publish``. EncodeError. ClosedError.
         """
         with self._call():
-            await self._flows.signal(flow, key, event)
+            await self._flows().signal(flow, key, event)
 
     async def query(self, question: FlowQuery[T], key: str, /) -> T:
         """Ask an instance something, by a method of its flow under ``@query``: ``query(FoodOrder.progress, "o-1")``.
@@ -155,4 +154,4 @@ class BusOfFlows:
             TransportError: the state topic could not be read. DefinitionError: no coordinator is known. ClosedError.
         """
         with self._call():
-            return await self._flows.query(question, key)
+            return await self._flows().query(question, key)
