@@ -140,11 +140,12 @@ class Walk:
 
     def _step(self, taken: Sequence[Transition], given: tuple[object, ...]) -> None:
         chart, turn = self._chart, self._turn
-        left = {name for one in taken for name in exits(chart, self.active, one)}
-        self._leave(sorted(left, key=lambda name: -chart.states[name].order))
         for one in taken:
             said = one.label or "always"
             turn.note("transition.taken", one.source, note=f"{said}: to {one.to}" if one.to else f"{said}: it stays")
+        left = {name for one in taken for name in exits(chart, self.active, one)}
+        self._leave(sorted(left, key=lambda name: -chart.states[name].order))
+        for one in taken:
             if one.action is not None:
                 turn.act(one.source, one.action, self._given(one, given))
         self._enter(entries(chart, taken))

@@ -14,7 +14,11 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.timeout(300)
+<<<<<<< Updated upstream
 @pytest.mark.parametrize("page", ["handlers.md", "retries.md", "how-to/test.md", "how-to/wait-and-approve.md"])
+=======
+@pytest.mark.parametrize("page", ["handlers.md", "retries.md", "how-to/test.md", "how-to/state-machine.md"])
+>>>>>>> Stashed changes
 def test_snippets_of_a_page_hold_under_mypy_strict(page: str, tmp_path: Path) -> None:
     files = sorted(f"{name}.py" for name in written(page, tmp_path))
     config = ["--strict", "--config-file", str(ROOT / "pyproject.toml")]
