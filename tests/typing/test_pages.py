@@ -13,12 +13,11 @@ from tests.snippets import written
 ROOT = Path(__file__).parent.parent.parent
 
 
+PAGES = ["handlers.md", "retries.md", "how-to/test.md", "how-to/wait-and-approve.md", "how-to/state-machine.md"]
+
+
 @pytest.mark.timeout(300)
-<<<<<<< Updated upstream
-@pytest.mark.parametrize("page", ["handlers.md", "retries.md", "how-to/test.md", "how-to/wait-and-approve.md"])
-=======
-@pytest.mark.parametrize("page", ["handlers.md", "retries.md", "how-to/test.md", "how-to/state-machine.md"])
->>>>>>> Stashed changes
+@pytest.mark.parametrize("page", PAGES)
 def test_snippets_of_a_page_hold_under_mypy_strict(page: str, tmp_path: Path) -> None:
     files = sorted(f"{name}.py" for name in written(page, tmp_path))
     config = ["--strict", "--config-file", str(ROOT / "pyproject.toml")]
