@@ -7,7 +7,7 @@ is barred is not called.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ class Barred(NamedTuple):
 
 
 @contextmanager
-def watched() -> Iterator[list[Barred]]:
+def watched() -> Generator[list[Barred]]:
     """Within it, the first barred call of this thread raises BarredError; the list says which it was."""
     found: list[Barred] = []
     before = sys.getprofile()

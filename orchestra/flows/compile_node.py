@@ -38,7 +38,7 @@ def _delay(place: Place, node: Delay) -> DelayNode:
 
 
 def _wait(place: Place, node: WaitFor[Any]) -> WaitNode:
-    event = node.event
+    event: object = node.event
     if not (isinstance(event, type) and issubclass(event, Event)):
         raise DefinitionError(f"{place}: wait_for takes an Event class; {event!r} is none")
     if node.on_timeout not in ("fail", "continue"):

@@ -330,7 +330,8 @@ def call(
         timeout: how long the child may take. Default None: as long as it takes; a deadline of its own is better.
         retry: how often it is asked for again. Default: once.
     """
-    if not isinstance(flow, type):
+    called: object = flow
+    if not isinstance(called, type):
         raise DefinitionError(f"@call(...) takes the class of a flow first; {flow!r} is none")
     only_nodes("@call(...)", given)
     options = StepOptions(needs=given, after=nodes_of(after), timeout=timeout, retry=retry)
