@@ -38,8 +38,8 @@ def _delay(place: Place, node: Delay) -> DelayNode:
 
 
 def _wait(place: Place, node: WaitFor[Any]) -> WaitNode:
-    event: object = node.event
-    if not (isinstance(event, type) and issubclass(event, Event)):
+    event = node.event
+    if not _is_event(event):
         raise DefinitionError(f"{place}: wait_for takes an Event class; {event!r} is none")
     if node.on_timeout not in ("fail", "continue"):
         raise DefinitionError(f"{place}: on_timeout={node.on_timeout!r}: it is 'fail' or 'continue'")
@@ -54,6 +54,10 @@ def _wait(place: Place, node: WaitFor[Any]) -> WaitNode:
         timeout=place.limit("timeout", node.timeout),
         on_timeout="continue" if node.on_timeout == "continue" else "fail",
     )
+
+
+def _is_event(event: object) -> bool:
+    return isinstance(event, type) and issubclass(event, Event)
 
 
 def key_reader(place: str, event: type[Message], by: str | Callable[[Any], str] | None) -> Callable[[Any], str]:

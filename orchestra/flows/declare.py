@@ -330,8 +330,7 @@ def call(
         timeout: how long the child may take. Default None: as long as it takes; a deadline of its own is better.
         retry: how often it is asked for again. Default: once.
     """
-    called: object = flow
-    if not isinstance(called, type):
+    if not _is_class(flow):
         raise DefinitionError(f"@call(...) takes the class of a flow first; {flow!r} is none")
     only_nodes("@call(...)", given)
     options = StepOptions(needs=given, after=nodes_of(after), timeout=timeout, retry=retry)
@@ -340,3 +339,7 @@ def call(
         return Call(make, options, flow, yields)
 
     return declare
+
+
+def _is_class(flow: object) -> bool:
+    return isinstance(flow, type)

@@ -33,8 +33,8 @@ def items_of(node: ForEachNode, digest: str | None, at: int, draft: Draft) -> tu
         _known.move_to_end((node.over, digest))
         return known, digest
     place = f"{draft.graph.label}.{node.name}, over={getattr(node.over, '__name__', 'its method')}"
-    made: object = node.over(draft.flow(at), *draft.values(node.needs)())
-    if not isinstance(made, Sequence) or isinstance(made, str | bytes):
+    made = node.over(draft.flow(at), *draft.values(node.needs)())
+    if not _is_list(made):
         raise DefinitionError(f"{place}: it gives {type(made).__name__}; it gives a list, always in the same order")
     if len(made) > MOST_ITEMS:
         raise DefinitionError(
@@ -61,3 +61,7 @@ def forget_items() -> None:
 def _digest(items: Sequence[Any]) -> str:
     content = to_json(items, fallback=repr, inf_nan_mode="constants")
     return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _is_list(made: object) -> bool:
+    return isinstance(made, Sequence) and not isinstance(made, str | bytes)
