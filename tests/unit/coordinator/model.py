@@ -5,8 +5,8 @@ a message arrives, time passes, the log is compacted. Owners never crash here: o
 heard of again, and every search contains the paths on which only the others act. What an owner has under way may thus
 land at any later time, also after others took the shard: zombies cost nothing.
 
-The invariants I1 to I7 are those of ``docs/adr/0001-fenced-log.md`` and ``0004-values.md``. A :class:`Violation` names
-the one that broke.
+The invariants I1 to I7 are those of ``docs/adr/0001-fenced-log.md`` and ``0004-values.md``, I8 is that of events that
+come before their start. A :class:`Violation` names the one that broke.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 from orchestra.coordinator.advance import Advance
 from orchestra.coordinator.deployed import Flows
+from orchestra.coordinator.early import TIMER
 from orchestra.coordinator.exchange import Append, Change, Deflect, Limits, Restored, Send
 from orchestra.coordinator.journal import Journal
 from orchestra.coordinator.names import Names
@@ -28,6 +29,7 @@ from orchestra.coordinator.record import (
     CLAIM,
     RESERVED,
     VALUE,
+    Instance,
     OutboxMessage,
     Ref,
     decode_instance,
@@ -51,6 +53,7 @@ from tests.unit.coordinator.tiny_flow import (
     kept,
     operator_record,
     outcome_record,
+    paid_record,
     start_record,
 )
 
@@ -142,6 +145,7 @@ class Bounds:
     hours: int = 0
     repeats: tuple[str, ...] = ()
     late_repeats: tuple[str, ...] = ()  # starts that come once more an hour later
+    early: tuple[str, ...] = ()  # an event for these comes before all starts
     cancels: tuple[str, ...] = ()  # an operator cancels these; behind the starts
     strays: int = 0  # outcomes of unknown instances, an hour later
     answers: int = 0  # repeated answers
@@ -178,6 +182,8 @@ class World:
         self.left |= {"id": bounds.new_ids}
         self.pid = 1
         self.next_epoch = 0
+        for key in bounds.early:
+            self._put(paid_record(key, len(self.inbox), len(self.inbox)))
         for key in (*bounds.keys, *bounds.repeats):
             self._put(start_record(key, len(self.inbox)))
         for key in bounds.cancels:
@@ -536,7 +542,8 @@ def check_stored(world: World, stored: Stored) -> None:
     if stored.key.startswith("!") or stored.value is None:
         return
     instance = decode_instance(stored.key, stored.value)
-    before = [other for other in world.log[: stored.offset] if other.key == stored.key]
+    before = _of_one_life([other for other in world.log[: stored.offset] if other.key == stored.key])
+    check_early(stored, instance, before)
     if any(other.value is None for other in before):
         raise Violation("I3", f"{stored.key} begins again after it was forgotten")
     if instance.n != len(before) + 1:
@@ -544,6 +551,31 @@ def check_stored(world: World, stored: Stored) -> None:
     seen = (instance.state or {}).get("seen") or []
     if len(set(seen)) != len(seen):  # type: ignore[arg-type]
         raise Violation("I3", f"{stored.key} took an input twice")
+
+
+def _of_one_life(records: list[Stored]) -> list[Stored]:
+    """Without what was kept for a start that never came: that is forgotten, and was no instance."""
+    for place, stored in enumerate(records):
+        if stored.value is None and place and b'"status":"expired"' in (records[place - 1].value or b""):
+            return _of_one_life(records[place + 1 :])
+    return records
+
+
+def check_early(stored: Stored, instance: Instance, before: list[Stored]) -> None:
+    """I8: an event that is kept stays until its flow has it, or its time is over."""
+    if not before or before[-1].value is None:
+        return
+    last = decode_instance(stored.key, before[-1].value)
+    due = {timer.generation: timer.due for timer in last.timers if timer.name == TIMER}
+    has = [given.offset for given in instance.inputs]
+    taken: Any = (instance.state or {}).get("events", ())
+    now = from_headers(stored.headers).now
+    for given in last.inputs:
+        if given.kind != "event" or given.offset in has or given.event.id in taken:
+            continue
+        until = due.get(given.offset or 0)
+        if until is None or now < until:
+            raise Violation("I8", f"{stored.key} has lost the event at inbox offset {given.offset}")
 
 
 def check_values(world: World, stored: Stored) -> None:

@@ -40,6 +40,10 @@ SMALL = {
     "a queue": Bounds(running=1, slow_acks=False),
     "forgetting, and a late repeat": replace(FORGET, owners=1, late_repeats=ONE),
     "forgetting, and a new owner": FORGET,
+    "an early event": Bounds(keys=ONE, early=ONE, slow_acks=False),
+    "an early event, and time": Bounds(keys=ONE, early=ONE, hours=1, owners=1),
+    "an early event for nobody": replace(FORGET, early=("Z",), strays=0, owners=1),
+    "early events, compacted": Bounds(keys=ONE, early=("A", "A"), compactions=1, owners=1),
     "values": VALUES,
     "values, and slow acknowledgements": replace(VALUES, steps=1, slow_acks=True),
     "values, compacted": replace(VALUES, compactions=2, owners=1),
@@ -261,6 +265,22 @@ def test_early_inputs_are_parked_durably() -> None:
 
     assert Search(OldProcess, Bounds(keys=ONE)).run()
     assert broken(TellsPosition, Bounds(keys=ONE)).invariant == "I2"
+
+
+def test_early_events_are_handed_over_to_their_start() -> None:
+    class Forgetful(QuietRules):
+        def _first(self, key: str, before: Instance | None, given: Given, now: datetime, *, free: bool) -> Any:
+            return super()._first(key, None, given, now, free=free)
+
+    class Forgets(World):
+        def open_with(self, owner: Owner, restored: Restored) -> None:
+            super().open_with(owner, restored)
+            if owner.shard is not None:
+                owner.shard.rules = Forgetful(
+                    Flows([TinyFlow(count=1)]), Journal(NAMES, 0), Wire(str, NAMES.inbox, 0, 1)
+                )
+
+    assert broken(Forgets, Bounds(keys=ONE, early=ONE)).invariant in ("I3", "I8")
 
 
 class SlowReader(World):
