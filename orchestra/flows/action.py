@@ -10,7 +10,6 @@ from orchestra.flows.draft import Draft, checked
 from orchestra.flows.effect import Effect, EffectStatus
 from orchestra.flows.failure import Cause
 from orchestra.flows.graph import CallNode, Kind, StepNode
-from orchestra.flows.instance import Recorded
 from orchestra.flows.step_state import StepState, undo_of
 from orchestra.flows.timer import due_again, is_alert_due
 
@@ -60,7 +59,7 @@ def replied(node: StepNode, state: StepState, event: Envelope, reply: Event, dra
 
 def _done(node: StepNode, effect: Effect, event: Envelope, reply: Event, draft: Draft, what: str) -> None:
     effect.settle(EffectStatus.DONE, draft.now)
-    effect.outcome = Recorded.of(event, reply)
+    effect.outcome = draft.record(f"{node.name}/{effect.iteration}/done", event, reply)
     draft.note(what, node.name, effect, note=event.type)
 
 
@@ -108,7 +107,7 @@ def rejected(node: StepNode, state: StepState, event: Envelope, rejection: Event
         _again(node, effect, draft)
     else:
         effect.settle(EffectStatus.REJECTED, draft.now)
-        effect.outcome = Recorded.of(event, rejection)
+        effect.outcome = draft.record(f"{node.name}/{effect.iteration}/rejected", event, rejection)
         draft.note("step.rejected", node.name, effect, note=event.type)
         name = type(rejection).__name__
         draft.fail(node.name, Cause.REJECTED, f"rejected: {name}")

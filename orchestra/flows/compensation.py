@@ -80,7 +80,7 @@ def _made(node: StepNode, part: UndoPart, state: StepState, effect: Effect, draf
     action = state.action
     reply: Event | None = None
     if action.status is EffectStatus.DONE and action.outcome is not None:
-        reply = action.outcome.value(answer_class(action.outcome.type, node.answers))
+        reply = action.outcome.value(answer_class(action.outcome.type, node.answers), draft.instance.stored)
     if part.make is not None:
         made = part.make(draft.flow(effect.started), reply)
         return checked(f"{draft.graph.label}.{part.label}", made, cast("type[Command[Any, Any]]", part.answers.command))

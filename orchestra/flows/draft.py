@@ -29,7 +29,8 @@ from orchestra.flows.decision import (
 from orchestra.flows.effect import Effect, Phase, message_id
 from orchestra.flows.failure import Cause
 from orchestra.flows.graph import EndPart, Graph
-from orchestra.flows.instance import FailureState, Instance
+from orchestra.flows.instance import FailureState, Instance, Recorded
+from orchestra.flows.stored import LARGE_BYTES
 from orchestra.flows.timer import from_micros, to_micros
 from orchestra.ids import derived_id
 
@@ -284,6 +285,14 @@ class Draft(AnyDraft[Graph, Instance]):
         self.note("flow.failed", step, note=reason)
         if not undo:
             self.alert("flow.halted", step, f"{reason}; an operator must retry it, or cancel the flow")
+
+    def record(self, name: str, event: Envelope, value: Message) -> Recorded:
+        """What came in, for the state. Large data goes beside the record, under a name that is used once; that of one
+        of many items goes there with all else about the item."""
+        recorded = Recorded.of(event, value)
+        if self.bears is None and event.data is not None and len(event.data) > LARGE_BYTES:
+            recorded.put_aside(self.instance.stored, name)
+        return recorded
 
     def ending(self, name: str, end: EndPart, given: Sequence[object]) -> Sequence[Event]:
         """Publish what the flow says when it is over. Returns it."""

@@ -20,6 +20,7 @@ from orchestra.flows.loop import LoopBehaviour
 from orchestra.flows.loop_state import LoopState
 from orchestra.flows.loop_work import Work, value_name
 from orchestra.flows.step_state import StepState
+from orchestra.flows.stored import Stored
 
 T = TypeVar("T")
 
@@ -66,15 +67,16 @@ class ForEachBehaviour(LoopBehaviour[ForEachNode]):
         return state
 
     def value(self, node: ForEachNode, state: LoopState, yields: Yields) -> list[Event]:
-        stored = tuple(yields.stored[value_name(node.name, index)] for index in range(state.next))
+        kept = tuple(yields.stored[value_name(node.name, index)] for index in range(state.next))
         if state.changed:
             return [
-                reply_of(node, state.changed.get(str(index)) or load_stored(each)) for index, each in enumerate(stored)
+                reply_of(node, state.changed.get(str(index)) or load_stored(each), yields.stored)
+                for index, each in enumerate(kept)
             ]
-        known = self._lists.get((node.command, stored))
+        known = self._lists.get((node.command, kept))
         if known is None:
-            known = [reply_of(node, load_stored(each)) for each in stored]
-            self._lists[node.command, stored] = known
+            known = [reply_of(node, load_stored(each), yields.stored) for each in kept]
+            self._lists[node.command, kept] = known
             while len(self._lists) > _MOST_LISTS:
                 self._lists.popitem(last=False)
         return list(known)
@@ -85,8 +87,8 @@ def load_stored(stored: bytes) -> StepState:
     return StepState.load(from_json(stored))
 
 
-def reply_of(node: LoopNode, item: StepState) -> Event:
+def reply_of(node: LoopNode, item: StepState, stored: Stored) -> Event:
     """What an item that is done was answered."""
     outcome = item.action.outcome
     assert outcome is not None  # it is done
-    return outcome.value(answer_class(outcome.type, node.answers))
+    return outcome.value(answer_class(outcome.type, node.answers), stored)

@@ -39,32 +39,46 @@ class NodeState(Protocol):
 
 
 class Recorded:
-    """A message that came in, as its text came: the type, and the data as JSON text."""
+    """A message that came in, as its text came: the type, and the data as JSON text, or where that is stored."""
 
-    __slots__ = ("_value", "data", "type")
+    __slots__ = ("_value", "data", "place", "type")
 
     def __init__(self, type: str, data: str | None, value: Message | None = None) -> None:  # noqa: A002
         self.type = type
         self.data = data
+        self.place: tuple[str, int] | None = None
         self._value = value
 
     @classmethod
     def of(cls, event: Envelope, value: Message | None = None) -> Recorded:
         return cls(event.type, text_of(event.data), value)
 
-    def value(self, cls: type[M]) -> M:
+    def put_aside(self, stored: Stored, name: str) -> None:
+        """Its data goes beside the record, under a name that is used once."""
+        if self.data is not None:
+            self.place = name, stored.put_parts(name, self.data.encode())
+            self.data = None
+
+    def value(self, cls: type[M], stored: Stored) -> M:
         """The typed message, decoded once. Raises DecodeError where the class has changed beyond it."""
-        if not isinstance(self._value, cls):
+        if isinstance(self._value, cls):
+            return self._value
+        if self.place is not None:
+            self._value = decode_parts(cls, stored.parts(*self.place))
+        else:
             self._value = decode_data(cls, None if self.data is None else self.data.encode())
         return self._value
 
     def dump(self) -> list[object]:
-        return [self.type, self.data]
+        return [self.type, self.data] if self.place is None else [self.type, None, *self.place]
 
     @classmethod
     def load(cls, raw: object) -> Recorded:
-        kind, data = cast("list[Any]", raw)
-        return cls(kind, data)
+        kind, data, *place = cast("list[Any]", raw)
+        recorded = cls(kind, data)
+        if place:
+            recorded.place = place[0], place[1]
+        return recorded
 
 
 def text_of(data: bytes | None) -> str | None:

@@ -39,7 +39,7 @@ class LoopBehaviour(Generic[N]):
         failure = state.failure
         assert failure is not None  # asked only when it has failed
         said = failure.rejection
-        rejection = None if said is None else said.value(answer_class(said.type, node.answers))
+        rejection = None if said is None else said.value(answer_class(said.type, node.answers), yields.stored)
         return Failure(node.name, failure.cause, failure.reason, rejection, failure.dead_letter_id)
 
     # ---- inputs

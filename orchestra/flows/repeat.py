@@ -31,12 +31,12 @@ class RepeatWork(Work):
 
     def given(self, index: int) -> list[object]:
         before = self.find(index - 1) if index else None
-        previous = None if before is None else reply_of(self.node, before)
+        previous = None if before is None else reply_of(self.node, before, self.draft.instance.stored)
         return [previous, *self.draft.values(self.node.needs)()]
 
     def replied(self, index: int, item: StepState) -> None:
         state, draft = self.state, self.draft
-        state.enough = bool(self.node.until(draft.flow(None), reply_of(self.node, item)))
+        state.enough = bool(self.node.until(draft.flow(None), reply_of(self.node, item, draft.instance.stored)))
         if not state.enough and state.next < state.turns and self.node.every:
             state.generation = draft.instance.next_generation()
             state.due = draft.now + round(self.node.every * _MICROS)
@@ -70,7 +70,7 @@ class RepeatBehaviour(LoopBehaviour[RepeatNode]):
     def value(self, node: RepeatNode, state: LoopState, yields: Yields) -> Event:
         last = str(state.next - 1)
         item = state.changed.get(last) or load_stored(yields.stored[value_name(node.name, state.next - 1)])
-        return reply_of(node, item)
+        return reply_of(node, item, yields.stored)
 
     def timer(
         self, node: RepeatNode, state: LoopState, address: Address, generation: int, values: Values, draft: Draft

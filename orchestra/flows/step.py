@@ -48,12 +48,12 @@ class StepBehaviour:
         return state
 
     def value(self, node: StepNode, state: StepState, yields: Yields) -> Event | None:
-        return None if state.action.status is EffectStatus.OMITTED else _answer(node, state)
+        return None if state.action.status is EffectStatus.OMITTED else _answer(node, state, yields)
 
     def failure(self, node: StepNode, state: StepState, yields: Yields) -> Failure:
         effect = state.action
         if effect.status is EffectStatus.REJECTED and effect.outcome is not None:
-            rejection = _answer(node, state)
+            rejection = _answer(node, state, yields)
             return Failure(node.name, Cause.REJECTED, f"rejected: {type(rejection).__name__}", rejection)
         return Failure(node.name, _CAUSES[effect.status], effect.note, None, effect.letter)
 
@@ -167,10 +167,10 @@ _CAUSES = {
 }
 
 
-def _answer(node: StepNode, state: StepState) -> Event:
+def _answer(node: StepNode, state: StepState, yields: Yields) -> Event:
     outcome = state.action.outcome
     assert outcome is not None  # a step that is done has its reply, and one that is rejected its rejection
-    return outcome.value(answer_class(outcome.type, node.answers))
+    return outcome.value(answer_class(outcome.type, node.answers), yields.stored)
 
 
 def _answers(node: StepNode, address: Address) -> Answers:

@@ -15,7 +15,7 @@ from orchestra.flows.decision import Json
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import WaitNode
-from orchestra.flows.instance import Instance, Recorded, dump_event, load_event
+from orchestra.flows.instance import Instance, dump_event, load_event
 from orchestra.flows.waiting import Waiting, WaitState, WaitStatus, begin_waiting, is_stale, until
 
 MOST_EARLY = 20
@@ -34,7 +34,7 @@ class WaitBehaviour(Waiting):
         return state
 
     def value(self, node: WaitNode, state: WaitState, yields: Yields) -> Event | None:
-        return None if state.outcome is None else state.outcome.value(node.event)
+        return None if state.outcome is None else state.outcome.value(node.event, yields.stored)
 
     def failure(self, node: WaitNode, state: WaitState, yields: Yields) -> Failure:
         return Failure(node.name, Cause.TIMED_OUT, state.note)
@@ -65,7 +65,7 @@ def take(node: WaitNode, state: WaitState, event: Envelope, draft: Draft) -> boo
     if node.where is not None and not node.where(draft.flow(None), value):
         return False
     state.settle(WaitStatus.DONE, draft.now)
-    state.outcome = Recorded.of(event, value)
+    state.outcome = draft.record(f"{node.name}/event", event, value)
     if len(draft.graph.waits[event.type]) > 1:
         state.taken = _identity(event)
     draft.cause = event.id

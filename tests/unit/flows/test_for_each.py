@@ -9,11 +9,11 @@ import pytest
 
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import compose
-from orchestra.events.message import Message, StepRefused
+from orchestra.events.message import Command, Event, Key, Message, StepRefused
 from orchestra.flows.decision import Decision, OperatorRequest, Outcome, Status, TimerFired
 from orchestra.flows.declare_loop import for_each
 from orchestra.flows.for_each_items import MOST_ITEMS, forget_items
-from orchestra.flows.saga import Flow, starts_on
+from orchestra.flows.saga import Flow, Saga, starts_on, step
 from tests.unit.flows.packing import (
     Broken,
     Inventory,
@@ -23,6 +23,7 @@ from tests.unit.flows.packing import (
     Reserved,
     Shipment,
     Unpacked,
+    UnpackLine,
 )
 from tests.unit.flows.play import Play
 
@@ -439,3 +440,40 @@ def test_a_method_that_does_not_take_the_item_is_refused() -> None:
             @for_each(over=skus)  # type: ignore[arg-type]
             def count(self) -> PackLine:
                 return PackLine(id=self.order.id, sku="", shelf=0)
+
+
+class Described(Event, type="packing.described.v1"):
+    text: str
+
+
+class Describe(Command[Described, Broken], type="packing.describe.v1", topic="packing.commands"):
+    id: Key[str]
+    before: int
+
+
+class Telling(Saga, name="telling", version=1):
+    order = starts_on(Ordered)
+
+    @step
+    def first(self) -> Describe:
+        return Describe(id=self.order.id, before=0)
+
+    @first.undo
+    def untell(self, described: Described | None) -> UnpackLine:
+        return UnpackLine(id=self.order.id, sku="", box=described and len(described.text))
+
+    @step(first, kind="read_only")
+    def second(self, described: Described) -> Describe:
+        return Describe(id=self.order.id, before=len(described.text))
+
+
+def test_a_large_reply_stands_beside_the_record_and_is_read_from_there() -> None:
+    play = Play(Telling, Ordered(id="A", skus=[]))
+
+    play.answer("first", Described(text="x" * 60_000))
+
+    assert sorted(play.values) == ["first/0/done/0", "first/0/done/1"]
+    assert json.loads(play.last.messages[0].event.data or b"")["before"] == 60_000
+    assert len(json.dumps(play.last.state)) < 1500
+    play.answer("second", Broken(sku="x"))
+    assert json.loads(play.last.messages[0].event.data or b"")["box"] == 60_000

@@ -1,4 +1,4 @@
-"""A for_each in orders that nobody thought of: outcomes, repeats, contradictions, time, cancellations; what must hold."""
+"""A for_each in orders that nobody thought of: outcomes, repeats, contradictions, time; and what must hold."""
 
 from __future__ import annotations
 
