@@ -25,10 +25,12 @@ ENDS = (Status.COMPLETED, Status.COMPENSATED, Status.STUCK, Status.HALTED)
 
 
 class Broken(NamedTuple):
-    """A rule that does not hold, and how."""
+    """A rule that does not hold, and how; and of which step, where it is one's."""
 
     rule: str
     text: str
+    step: str = ""
+    phase: str = "action"
 
 
 def broken_rules(
@@ -90,45 +92,60 @@ class _Sending:
     def _begun_anew(self, step: str, slot: int) -> Iterator[Broken]:
         earlier = self._world.before(step, "action", slot)
         if earlier is not None and earlier.may_be_done and self._model.graph is not None:
-            yield Broken("begun anew when proven not done", f"{step} is begun anew, and it {_maybe(earlier)}")
+            yield Broken("begun anew when proven not done", f"{step} is begun anew, and it {_maybe(earlier)}", step)
 
     def _begun(self, part: Part, *, first: bool) -> Iterator[Broken]:
         if "failure" in self._decision.state and self._decision.status is not Status.HALTED:
-            yield Broken("nothing is begun while all is undone", f"{part.name} is sent while the flow is undone")
+            yield Broken(
+                "nothing is begun while all is undone", f"{part.name} is sent while the flow is undone", part.name
+            )
         if part.name in self._lost:
-            yield Broken("nothing is begun while all is undone", f"{part.name} is sent while its branch is undone")
+            yield Broken(
+                "nothing is begun while all is undone", f"{part.name} is sent while its branch is undone", part.name
+            )
         for name in part.before if first else ():
             if not has_value(self._model, self._world, self._decision, name):
-                yield Broken("a step waits for what it needs", f"{part.name} begins, and {name} is not done")
+                yield Broken("a step waits for what it needs", f"{part.name} begins, and {name} is not done", part.name)
 
     def _undone_in_order(self, part: Part) -> Iterator[Broken]:
         if any(one.awaited for one in self._world.of(part.name, "action")):
             yield Broken(
-                "an undo comes after its action", f"{part.name} is undone while its action may still be answered"
+                "an undo comes after its action",
+                f"{part.name} is undone while its action may still be answered",
+                part.name,
+                "undo",
             )
         in_branch = part.name in self._lost
         for name in sorted(part.after_it & self._lost if in_branch else part.after_it):
             if not is_undone(self._model.parts[name], self._world):
                 yield Broken(
-                    "undone in reverse order", f"{part.name} is undone, and {name}, which came after it, is not"
+                    "undone in reverse order",
+                    f"{part.name} is undone, and {name}, which came after it, is not",
+                    part.name,
+                    "undo",
                 )
         if self._decision.status is not Status.COMPENSATING or in_branch or self._model.graph is None:
             return
         for name, other in self._model.parts.items():
             if other.kind != Kind.READ_ONLY and any(one.awaited for one in self._world.of(name, "action")):
                 yield Broken(
-                    "what is under way is awaited first", f"{part.name} is undone while {name} may still be answered"
+                    "what is under way is awaited first",
+                    f"{part.name} is undone while {name} may still be answered",
+                    part.name,
+                    "undo",
                 )
 
 
 def _sent_again(move: Move | None, known: Sent, emission: Emission) -> Iterator[Broken]:
-    name = f"the {known.phase} of {known.step}"
+    name, about = f"the {known.phase} of {known.step}", (known.step, known.phase)
     if emission.event.id in known.ids:
-        yield Broken("a message is sent once", f"{name} is sent again under the message id of an earlier try")
+        yield Broken("a message is sent once", f"{name} is sent again under the message id of an earlier try", *about)
     elif known.truth == "done":
-        yield Broken("what is done is not done again", f"{name} is sent again, and it is done")
+        yield Broken("what is done is not done again", f"{name} is sent again, and it is done", *about)
     elif move is None or move.what not in ("fire", "operator"):
-        yield Broken("a step begins once", f"{name} is sent again, and neither a timer nor a person asked for it")
+        yield Broken(
+            "a step begins once", f"{name} is sent again, and neither a timer nor a person asked for it", *about
+        )
 
 
 def has_value(model: Model, world: World, decision: Decision, name: str) -> bool:
@@ -215,7 +232,7 @@ def _at_the_end(model: Model, world: World, decision: Decision) -> Iterator[Brok
             continue
         for sent in world.of(name, "action"):
             if part.has_undo and not sent_is_undone(sent, world):
-                yield Broken("no effect is left", f"{name} {_maybe(sent)}, and was never undone")
+                yield Broken("no effect is left", f"{name} {_maybe(sent)}, and was never undone", name, "undo")
             elif sent.may_be_done and part.kind in (Kind.PIVOT, Kind.RETRIABLE):
                 yield Broken("no effect is left", f"{name} cannot be undone and {_maybe(sent)}, and all else is undone")
 

@@ -84,6 +84,10 @@ class Search:
             self._find_trap()
         return explored
 
+    def has_seen(self, point: Point) -> bool:
+        """Whether an equal state was reached."""
+        return Shape(self._model, point).fingerprint() in self._known
+
     # ---- one state after another
 
     def _begin(self) -> None:
