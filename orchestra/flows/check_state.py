@@ -24,10 +24,12 @@ _FLAGS = ("failure", "frozen", "overdue", "recalled", "final", "cancelled")
 
 
 class Spot(NamedTuple):
-    """A node, or one item of a step that goes over many."""
+    """A node, or one item of a step that goes over many; and its action, or its undo. Either knows of the other only
+    how far it is."""
 
     name: str
     slot: int
+    phase: str = "action"
 
 
 class Shape:
@@ -50,20 +52,23 @@ class Shape:
         for name, raw in self._nodes.items():
             for slot in _indices(raw) if is_loop(raw) else (0,):
                 yield Spot(name, slot)
+                yield Spot(name, slot, "undo")
 
     def spot(self, move: Move) -> Spot | None:
         """What a move is about, where it is about one thing."""
         if not move.step or (move.what in ("operator", "decision") and is_loop(self._nodes.get(move.step, {}))):
             return None
-        return Spot(move.step, slot_of(self._state, move.step, move.iteration))
+        phase = "undo" if move.phase == "undo" else "action" if move.phase == "action" else ""
+        return Spot(move.step, slot_of(self._state, move.step, move.iteration), phase)
 
     def exact(self, spot: Spot) -> Hashable:
         """All that counts there, and where the flow stands."""
         if (known := self._exact.get(spot)) is None:
-            name, slot = spot
+            name, slot, phase = spot
             raw = self._nodes.get(name)
-            sent = tuple(_of_sent(one) for one in self._world.sent.get(name, ()) if one.slot == slot)
-            of = _of_item(raw, spot, self._world) if is_loop(raw) else _of_node(raw)
+            all_sent = self._world.sent.get(name, ())
+            sent = tuple(_of_sent(one) for one in all_sent if one.slot == slot and phase in ("", one.phase))
+            of = _of_item(raw, spot, self._world) if is_loop(raw) else _of_phase(raw, phase)
             known = self._exact[spot] = (self._flags, name, of, sent, self._around(name))
         return known
 
@@ -107,6 +112,15 @@ def is_loop(raw: Any) -> bool:
 # ---- exactly
 
 
+def _of_phase(raw: Any, phase: str) -> Hashable:
+    if raw is None or not phase:
+        return _of_node(raw)
+    undo: Any = raw.get("u")
+    if phase == "undo":
+        return raw["s"], _of_node(undo)
+    return _of_node({name: value for name, value in raw.items() if name != "u"}), undo and undo["s"]
+
+
 def _of_node(raw: Any) -> Hashable:
     if raw is None:
         return None
@@ -125,7 +139,7 @@ def _of_item(raw: Any, spot: Spot, world: World) -> Hashable:
     """An item, and what it needs to know of the step."""
     item = _live(raw, spot.slot)
     value = world.values.get(f"{spot.name}/{spot.slot}")
-    state = _of_node(item) if item is not None else None if value is None else _of_value(value)
+    state = _of_phase(item, spot.phase) if item is not None else None if value is None else _of_value(value)
     undo = raw.get("u", {})
     is_turn = bool(undo) and spot.slot < undo["x"]
     return _shift(raw, spot.slot), state, item is None, raw["s"], bool(raw.get("b")), undo.get("s"), is_turn
