@@ -8,7 +8,7 @@ from typing import Any
 from orchestra.errors import DefinitionError
 from orchestra.flows.compile_step import compile_call, compile_step
 from orchestra.flows.graph import ForEachNode, RepeatNode, StepNode
-from orchestra.flows.loop_node import ForEach, Repeat
+from orchestra.flows.loop_node import AnyForEach, Repeat
 from orchestra.flows.method import check_method
 from orchestra.flows.node import Call
 from orchestra.flows.place import Place
@@ -17,22 +17,24 @@ MOST_AT_ONCE = 1000
 MOST_TURNS = 10_000
 
 
-def compile_for_each(place: Place, node: ForEach[Any, Any]) -> ForEachNode:
+def compile_for_each(place: Place, node: AnyForEach[Any, Any, Any]) -> ForEachNode:
     """Raises DefinitionError."""
     if not callable(node.over):
         raise DefinitionError(f"{place}: over={node.over!r}: it is a method of the flow that lists the items")
     if not 1 <= node.limit <= MOST_AT_ONCE:
         raise DefinitionError(f"{place}: limit={node.limit}: from 1 to {MOST_AT_ONCE} items are under way at once")
+    if node.tolerate < 0:
+        raise DefinitionError(f"{place}: tolerate={node.tolerate}: it is how many items may fail, 0 or more")
     item = (
         _call(place, node)
         if node.flow is not None
         else compile_step(place, node, first=("the item",), undo_first=("the item",))
     )
     check_method(f"{place}, over={getattr(node.over, '__name__', 'its method')}", node.over, item.needs)
-    return ForEachNode(**_parts(item), over=node.over, limit=node.limit, item=item)
+    return ForEachNode(**_parts(item), over=node.over, limit=node.limit, item=item, tolerate=node.tolerate)
 
 
-def _call(place: Place, node: ForEach[Any, Any]) -> StepNode:
+def _call(place: Place, node: AnyForEach[Any, Any, Any]) -> StepNode:
     if node.undos:
         raise DefinitionError(f"{place}: a flow that is called undoes itself; take the undo away")
     assert node.flow is not None

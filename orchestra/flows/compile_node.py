@@ -10,7 +10,7 @@ from orchestra.events.message import Event, Message, spec_of
 from orchestra.flows.compile_loop import compile_for_each, compile_repeat
 from orchestra.flows.compile_step import compile_call, compile_step
 from orchestra.flows.graph import AnyOfNode, ApprovalNode, DelayNode, GraphNode, SettledNode, WaitNode
-from orchestra.flows.loop_node import ForEach, Repeat
+from orchestra.flows.loop_node import ForEach, ForEachTolerant, Repeat
 from orchestra.flows.method import check_method
 from orchestra.flows.node import AnyOf, Approve, Call, Delay, Node, OptionalStep, Settled, Step, WaitFor
 from orchestra.flows.place import Place
@@ -111,6 +111,7 @@ COMPILERS: Mapping[type[Node[Any]], Callable[[Place, Any], GraphNode]] = {
     OptionalStep: compile_step,
     Call: compile_call,
     ForEach: compile_for_each,
+    ForEachTolerant: compile_for_each,
     Repeat: compile_repeat,
     AnyOf: _any_of,
     Settled: _settled,

@@ -15,10 +15,14 @@ from orchestra.flows.loop_node import (
     EachOf1,
     EachOf2,
     ForEach,
+    ForEachTolerant,
     Repeat,
     RepeatOf0,
     RepeatOf1,
     RepeatOf2,
+    TolerantOf0,
+    TolerantOf1,
+    TolerantOf2,
 )
 from orchestra.flows.node import DEFAULT_RETRY, DEFAULT_TIMEOUT, Node, StepKind, StepOptions, nodes_of, only_nodes
 from orchestra.retry import Retry
@@ -74,6 +78,47 @@ def for_each(
 def for_each(
     *,
     over: Callable[[Any], Sequence[I]],
+    tolerate: int,
+    limit: int = ...,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> TolerantOf0[I]: ...
+@overload
+def for_each(
+    first: Node[A],
+    /,
+    *,
+    over: Callable[[Any, A], Sequence[I]],
+    tolerate: int,
+    limit: int = ...,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> TolerantOf1[I, A]: ...
+@overload
+def for_each(
+    first: Node[A],
+    second: Node[B],
+    /,
+    *,
+    over: Callable[[Any, A, B], Sequence[I]],
+    tolerate: int,
+    limit: int = ...,
+    kind: StepKind | None = ...,
+    undo: type[Undo[Any]] | None = ...,
+    after: After = ...,
+    timeout: Duration | None = ...,
+    retry: Retry = ...,
+) -> TolerantOf2[I, A, B]: ...
+@overload
+def for_each(
+    *,
+    over: Callable[[Any], Sequence[I]],
     call: type,
     yields: type[Y],
     limit: int = ...,
@@ -112,6 +157,7 @@ def for_each(  # noqa: PLR0913  # what users can say, each by its name
     *given: Any,
     over: Callable[..., Sequence[Any]],
     limit: int = 10,
+    tolerate: int | None = None,
     call: type | None = None,
     yields: type[Event] = Done,
     kind: StepKind | None = None,
@@ -131,6 +177,8 @@ def for_each(  # noqa: PLR0913  # what users can say, each by its name
         over: a method of the flow that lists the items, from the start event and what the nodes yield: always the same
             ones, in the same order. At most 100,000; none is fine.
         limit: how many may be under way at once, 1 to 1000. Default: 10.
+        tolerate: how many items may fail all the same. In the list stands a :class:`Failure` in the place of each, and
+            what may have been done of it is undone by itself. Default: none may, and the list holds replies alone.
         call: a flow to run for each item: the method returns the event that starts it. As for :func:`orchestra.call`.
         yields: which event of that flow's end is the reply. Default: :class:`Done`.
         kind, undo, after, timeout, retry: as for :func:`orchestra.step`; timeout and retry are an item's own. Where a
@@ -141,8 +189,9 @@ def for_each(  # noqa: PLR0913  # what users can say, each by its name
         timeout = None
     options = StepOptions(kind=kind, undo=undo, needs=given, after=nodes_of(after), timeout=timeout, retry=retry)
 
-    def declare(make: Callable[..., Any]) -> ForEach[Any, Any]:
-        return ForEach(make, options, over, limit, flow=call, yields=yields)
+    def declare(make: Callable[..., Any]) -> Any:
+        made = ForEach[Any, Any] if tolerate is None else ForEachTolerant[Any, Any]
+        return made(make, options, over, limit, tolerate=tolerate or 0, flow=call, yields=yields)
 
     return declare
 

@@ -19,6 +19,8 @@ from orchestra.flows.graph import ForEachNode, LoopNode, StepNode
 from orchestra.flows.loop import LoopBehaviour
 from orchestra.flows.loop_state import LoopState
 from orchestra.flows.loop_work import Work, value_name
+from orchestra.flows.progress import Progress
+from orchestra.flows.step import StepBehaviour
 from orchestra.flows.step_state import StepState
 from orchestra.flows.stored import Stored
 
@@ -34,6 +36,10 @@ class EachWork(Work):
 
     def given(self, index: int) -> list[object]:
         return [self._item(index), *self.draft.values(self.node.needs)()]
+
+    @property
+    def tolerates(self) -> int:
+        return self.node.tolerate
 
     def undo_node(self, index: int) -> StepNode:
         undo = self.node.undo
@@ -51,10 +57,10 @@ def _of_item(make: Callable[..., T], item: object, flow: object, reply: Event | 
 
 
 class ForEachBehaviour(LoopBehaviour[ForEachNode]):
-    """It yields the replies, in the order of the items."""
+    """It yields the replies, in the order of the items; and where some may fail, their failures."""
 
     def __init__(self) -> None:
-        self._lists: OrderedDict[tuple[type[Message], tuple[bytes, ...]], list[Event]] = OrderedDict()
+        self._lists: OrderedDict[tuple[type[Message], tuple[bytes, ...]], list[object]] = OrderedDict()
 
     def work(self, node: ForEachNode, state: LoopState, draft: Draft) -> Work:
         return EachWork(node, state, draft)
@@ -66,20 +72,24 @@ class ForEachBehaviour(LoopBehaviour[ForEachNode]):
         self.work(node, state, draft).go_on()
         return state
 
-    def value(self, node: ForEachNode, state: LoopState, yields: Yields) -> list[Event]:
-        kept = tuple(yields.stored[value_name(node.name, index)] for index in range(state.next))
+    def value(self, node: ForEachNode, state: LoopState, yields: Yields) -> list[object]:
+        stored = tuple(yields.stored[value_name(node.name, index)] for index in range(state.next))
         if state.changed:
-            return [
-                reply_of(node, state.changed.get(str(index)) or load_stored(each), yields.stored)
-                for index, each in enumerate(kept)
-            ]
-        known = self._lists.get((node.command, kept))
+            items = (state.changed.get(str(index)) or load_stored(each) for index, each in enumerate(stored))
+            return [_yielded(node, item, yields) for item in items]
+        known = self._lists.get((node.command, stored))
         if known is None:
-            known = [reply_of(node, load_stored(each), yields.stored) for each in kept]
-            self._lists[node.command, kept] = known
+            known = [_yielded(node, load_stored(each), yields) for each in stored]
+            self._lists[node.command, stored] = known
             while len(self._lists) > _MOST_LISTS:
                 self._lists.popitem(last=False)
         return list(known)
+
+
+def _yielded(node: ForEachNode, item: StepState, yields: Yields) -> object:
+    if item.progress is Progress.DONE:
+        return reply_of(node, item, yields.stored)
+    return StepBehaviour().failure(node.item, item, yields)
 
 
 def load_stored(stored: bytes) -> StepState:

@@ -158,9 +158,12 @@ class ForEachNode(LoopNode):
 
     over: Callable[..., Sequence[Any]]
     """Lists the items: it gets what the step needs."""
+    tolerate: int = 0
+    """How many items may fail: the failure stands in the place of the reply."""
 
     def describe(self) -> dict[str, object]:
-        return {**super(ForEachNode, self).describe(), "form": "for_each", "calls": self.calls}
+        parts = {**super(ForEachNode, self).describe(), "form": "for_each", "calls": self.calls}
+        return {**parts, "tolerates": True} if self.tolerate else parts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -218,8 +218,9 @@ class _Replay:
     def _begin_again(self, entry: Entry) -> Decision | None:
         if "operator.restart" not in entry.words or self._last is None:
             return None
+        event = self._definition.start_event(self._state(), values=self._values.__getitem__)
         self._values.clear()
-        return self._start_at(entry, self._definition.start_event(self._state()))
+        return self._start_at(entry, event)
 
     def _start_at(self, entry: Entry, event: Envelope) -> Decision:
         instance = self._history.instance

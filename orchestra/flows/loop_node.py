@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from orchestra.duration import Duration
-from orchestra.events.message import Command, Event
+from orchestra.events.message import Command, Done, Event
+from orchestra.flows.failure import Failure
 from orchestra.flows.node import DEFAULT_UNDO_RETRY, AnyStep, Step, StepOptions, UndoOptions
 from orchestra.retry import Retry
 
@@ -16,10 +17,11 @@ B_co = TypeVar("B_co", covariant=True)
 R = TypeVar("R", bound=Event)
 R_co = TypeVar("R_co", bound=Event, covariant=True)
 Y = TypeVar("Y", bound=Event)
+Y_co = TypeVar("Y_co", covariant=True)
 
 
-class ForEach(AnyStep[list[R]], Generic[I, R]):
-    """One command for each of many items. Yields the replies, in the order of the items."""
+class AnyForEach(AnyStep[Y_co], Generic[Y_co, I, R]):
+    """One command for each of many items, whatever it yields."""
 
     def __init__(
         self,
@@ -28,12 +30,14 @@ class ForEach(AnyStep[list[R]], Generic[I, R]):
         over: Callable[..., Sequence[I]],
         limit: int,
         *,
-        flow: type | None,
-        yields: type[Event],
+        tolerate: int = 0,
+        flow: type | None = None,
+        yields: type[Event] = Done,
     ) -> None:
         super().__init__(make, options)
         self.over = over
         self.limit = limit
+        self.tolerate = tolerate
         self.flow = flow
         self.yields = yields
 
@@ -61,10 +65,18 @@ class ForEach(AnyStep[list[R]], Generic[I, R]):
         return declare if make is None else declare(make)
 
 
+class ForEach(AnyForEach[list[R], I, R], Generic[I, R]):
+    """Yields the replies, in the order of the items."""
+
+
+class ForEachTolerant(AnyForEach[list[R | Failure], I, R], Generic[I, R]):
+    """Some items may fail. Yields the replies, and in their places the failures."""
+
+
 class UndoEach(Generic[I, R]):
     """``@pack.undo(timeout=..., retry=...)``."""
 
-    def __init__(self, step: ForEach[I, R], timeout: Duration | None, retry: Retry) -> None:
+    def __init__(self, step: AnyForEach[Any, I, R], timeout: Duration | None, retry: Retry) -> None:
         self._step = step
         self._timeout = timeout
         self._retry = retry
@@ -108,6 +120,24 @@ class EachOf2(Protocol[I, A_co, B_co]):
     """Likewise, with 2 arguments more."""
 
     def __call__(self, make: Callable[[Any, I, A_co, B_co], Command[R, Any]], /) -> ForEach[I, R]: ...
+
+
+class TolerantOf0(Protocol[I]):
+    """Takes the method of a ``for_each`` of which some may fail: self and an item."""
+
+    def __call__(self, make: Callable[[Any, I], Command[R, Any]], /) -> ForEachTolerant[I, R]: ...
+
+
+class TolerantOf1(Protocol[I, A_co]):
+    """Likewise, with 1 argument more."""
+
+    def __call__(self, make: Callable[[Any, I, A_co], Command[R, Any]], /) -> ForEachTolerant[I, R]: ...
+
+
+class TolerantOf2(Protocol[I, A_co, B_co]):
+    """Likewise, with 2 arguments more."""
+
+    def __call__(self, make: Callable[[Any, I, A_co, B_co], Command[R, Any]], /) -> ForEachTolerant[I, R]: ...
 
 
 class EachCallOf0(Protocol[I, Y]):

@@ -65,6 +65,8 @@ class LoopState:
     undo: str | None = None
     cursor: int = 0
     """While it is undone: items from here on are, or are under way, or need not be."""
+    tolerated: int = 0
+    """How many items failed without the step failing."""
     again: list[int] = field(default_factory=list[int])
     """Items that turned out to be done when their turn to be undone was over."""
     generation: int = 0
@@ -121,6 +123,7 @@ _SHORT = (
     ("m", "to_undo"),
     ("b", "failed"),
     ("r", "again"),
+    ("z", "tolerated"),
     ("g", "generation"),
     ("d", "due"),
     ("k", "turns"),

@@ -25,6 +25,11 @@ from orchestra.flows.step_state import StepState, undo_of
 T = TypeVar("T")
 
 _MAYBE_DONE = (EffectStatus.DONE, EffectStatus.UNKNOWN)
+_UNDONE = (EffectStatus.DONE, EffectStatus.SKIPPED, EffectStatus.RESOLVED)
+
+
+def _is_to_undo(item: StepState) -> bool:
+    return item.action.status in _MAYBE_DONE and item.undo is None
 
 
 def value_name(step: str, index: int) -> str:
@@ -51,6 +56,11 @@ class Work:
     def undo_node(self, index: int) -> StepNode:
         """How this item is undone."""
         return self.node.item
+
+    @property
+    def tolerates(self) -> int:
+        """How many items may fail."""
+        return 0
 
     def is_done(self) -> bool:
         """Nothing is under way: whether nothing more is to begin."""
@@ -79,7 +89,7 @@ class Work:
     def touch(self, index: int, item: StepState, do: Callable[[], T]) -> T:
         """Do something to an item, and see what becomes of it."""
         before = item.dump() if str(index) not in self.state.live else None
-        was = item.action.status in _MAYBE_DONE
+        was = _is_to_undo(item)
         self.draft.bears = partial(self._bear, index, item)
         try:
             result = do()
@@ -88,13 +98,16 @@ class Work:
         if before is None:
             self._see(index, item)
         elif item.dump() != before:
-            self.state.to_undo += (item.action.status in _MAYBE_DONE) - was
+            self.state.to_undo += _is_to_undo(item) - was
             self._came_late(index, item)
         return result
 
     def _bear(self, index: int, item: StepState, cause: Cause, reason: str, dead_letter_id: str | None) -> None:
-        """An item failed. It is the step that fails, once nothing of it is under way."""
+        """An item failed. It is the step that fails, once nothing of it is under way; or it is tolerated."""
         state = self.state
+        if state.tolerated < self.tolerates and not self.draft.instance.lets_go(self.node.name):
+            state.tolerated += 1
+            return
         if index not in state.failed:
             state.failed.append(index)
         if state.failure is None:
@@ -105,20 +118,32 @@ class Work:
     def _see(self, index: int, item: StepState) -> None:
         """Whether an item under way is so no longer."""
         if item.undo is not None:
-            if item.undo.status in (EffectStatus.DONE, EffectStatus.SKIPPED, EffectStatus.RESOLVED):
+            if item.undo.status in _UNDONE:
                 del self.state.live[str(index)]
-                if str(index) in self.state.changed:
-                    del self.state.changed[str(index)]
-                self.draft.instance.stored.drop(value_name(self.node.name, index))
+                self._keep(index, item) if self.is_active() else self._drop(index)
+        elif self._is_to_be_taken_back(item):
+            item.undo = undo_of(item)
+            self._send_undo(index, item)
         elif item.progress is not Progress.ACTIVE:
             del self.state.live[str(index)]
             self._keep(index, item)
             if item.progress is Progress.DONE:
                 self.replied(index, item)
 
+    def _is_to_be_taken_back(self, item: StepState) -> bool:
+        """It failed, it may be done all the same, and the step goes on: it is undone by itself."""
+        unknown = item.action.status is EffectStatus.UNKNOWN and self.node.undo is not None
+        return unknown and not self.state.failed and not self.draft.instance.lets_go(self.node.name)
+
+    def _drop(self, index: int) -> None:
+        """It is undone, and nobody will ask for it."""
+        if str(index) in self.state.changed:
+            del self.state.changed[str(index)]
+        self.draft.instance.stored.drop(value_name(self.node.name, index))
+
     def _keep(self, index: int, item: StepState) -> None:
         """It is over. Its name is used once: what comes to light later stands in the record."""
-        self.state.to_undo += item.action.status in _MAYBE_DONE
+        self.state.to_undo += _is_to_undo(item)
         if str(index) in self.state.changed:
             self.state.changed[str(index)] = item
         else:
@@ -126,7 +151,7 @@ class Work:
 
     def take_up(self, index: int, item: StepState) -> None:
         """Something is done about an item that was over."""
-        self.state.to_undo -= item.action.status in _MAYBE_DONE
+        self.state.to_undo -= _is_to_undo(item)
         self.state.changed[str(index)] = self.state.live[str(index)] = item
 
     def _came_late(self, index: int, item: StepState) -> None:
@@ -227,7 +252,7 @@ class Work:
             else:
                 index = state.cursor = state.cursor - 1
             item = self.find(index)
-            if item is not None and item.action.status in _MAYBE_DONE:
+            if item is not None and _is_to_undo(item):
                 item.undo = undo_of(item)
                 state.live[str(index)] = item
                 self._send_undo(index, item)

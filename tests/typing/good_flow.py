@@ -28,7 +28,7 @@ from orchestra import (
     step,
     wait_for,
 )
-from orchestra.flows.loop_node import ForEach, Repeat
+from orchestra.flows.loop_node import ForEach, ForEachTolerant, Repeat
 from orchestra.flows.node import AnyOf, Approve, Call, OptionalStep, StartsOn, Step, WaitFor
 from orchestra.flows.node import Settled as SettledNodes
 
@@ -267,3 +267,25 @@ class Many(Saga, name="typing-many", version=1):
 assert_type(Many.pay, ForEach[int, Paid | PaidLater])
 assert_type(Many.children, ForEach[str, Said])
 assert_type(Many.look, Repeat[Held])
+
+
+class Some(Saga, name="typing-some", version=1):
+    asked = starts_on(Asked)
+
+    def names(self) -> list[str]:
+        return ["a"]
+
+    @for_each(over=names, tolerate=1)
+    def hold(self, name: str) -> Hold:
+        return Hold(id=name)
+
+    @hold.undo
+    def free(self, name: str, held: Held | None) -> Free:
+        return Free(id=name, shelf=None)
+
+    @step(hold, kind="read_only")
+    def last(self, held: list[Held | Failure]) -> Hold:
+        return Hold(id=self.asked.id)
+
+
+assert_type(Some.hold, ForEachTolerant[str, Held])

@@ -413,3 +413,20 @@ class ALoopThatLooksAtAnotherReply(Saga, name="misuse-32"):
     @repeat(until=is_enough, at_most=3, kind="read_only")
     def look(self, previous: Paid | None) -> Hold:
         return Hold(id=self.asked.id)
+
+
+class AStepThatForgetsThatItemsMayFail(Saga, name="misuse-33"):
+    asked = starts_on(Asked)
+
+    def shelves(self) -> list[int]:
+        return [1]
+
+    @for_each(over=shelves, tolerate=1, kind="read_only")
+    def hold(self, shelf: int) -> Hold:
+        return Hold(id=self.asked.id)
+
+    # mypy says: expected "Callable[[Any, list[Held | Failure]], Command[Held, Any]]"
+    # pyright says: Parameter 2: type "list[Held | Failure]" is incompatible with type "list[Held]"
+    @step(hold, kind="read_only")
+    def last(self, held: list[Held]) -> Hold:
+        return Hold(id=self.asked.id)

@@ -101,6 +101,27 @@ class Shipment(Saga, name="shipment", version=1):
         return NotShipped(id=self.order.id, reason=failure.reason)
 
 
+class Tolerant(Saga, name="tolerant", version=1):
+    """One parcel may be missing."""
+
+    order = starts_on(Ordered)
+
+    def skus(self) -> list[str]:
+        return self.order.skus
+
+    @for_each(over=skus, limit=2, tolerate=1, timeout="10s")
+    def pack(self, sku: str) -> PackLine:
+        return PackLine(id=self.order.id, sku=sku, shelf=0)
+
+    @pack.undo
+    def unpack(self, sku: str, packed: Packed | None) -> UnpackLine:
+        return UnpackLine(id=self.order.id, sku=sku, box=packed and packed.box)
+
+    @on_completed(pack)
+    def shipped(self, packed: list[Packed | Failure]) -> Shipped:
+        return Shipped(id=self.order.id, boxes=[-1 if isinstance(one, Failure) else one.box for one in packed])
+
+
 class Inventory(Flow, name="inventory", version=1):
     """No saga: it halts."""
 

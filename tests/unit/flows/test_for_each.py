@@ -22,6 +22,7 @@ from tests.unit.flows.packing import (
     PackLine,
     Reserved,
     Shipment,
+    Tolerant,
     Unpacked,
     UnpackLine,
 )
@@ -289,6 +290,60 @@ def test_a_flow_that_is_cancelled_awaits_what_is_under_way_and_undoes_what_is_do
     assert sent(play) == []
     pack(play, 2)
     assert sent(play) == ["pack/undo/2", "pack/undo/1"]
+
+
+# ---- some may fail
+
+
+def test_an_item_that_may_fail_leaves_its_failure_in_its_place() -> None:
+    play = Play(Tolerant, Ordered(id="A", skus=["a", "b", "c"]))
+
+    answer(play, "pack", 1, Broken(sku="b"))
+
+    assert sent(play) == ["pack/action/2"]
+    pack(play, 0)
+    pack(play, 2)
+    assert play.status is Status.COMPLETED
+    assert json.loads(play.last.messages[-1].event.data or b"")["boxes"] == [0, -1, 2]
+
+
+def test_one_more_than_may_fail_fails_the_step() -> None:
+    play = Play(Tolerant, Ordered(id="A", skus=["a", "b", "c"]))
+    answer(play, "pack", 0, Broken(sku="a"))
+
+    answer(play, "pack", 1, Broken(sku="b"))
+
+    pack(play, 2)
+    assert sent(play) == ["pack/undo/2"]
+    answer(play, "pack", 2, Unpacked(sku="c"), "undo")
+    assert play.status is Status.COMPENSATED
+
+
+def test_of_an_item_that_may_fail_what_may_be_done_is_undone_by_itself() -> None:
+    play = Play(Tolerant, Ordered(id="A", skus=["a", "b", "c"]))
+
+    fire(play, "pack/action/0")
+
+    assert sent(play) == ["pack/undo/0"]
+    pack(play, 1)
+    pack(play, 2)
+    assert play.status is Status.RUNNING
+    answer(play, "pack", 0, Unpacked(sku="a"), "undo")
+    assert play.status is Status.COMPLETED
+    assert json.loads(play.last.messages[-1].event.data or b"")["boxes"] == [-1, 1, 2]
+
+
+def test_what_was_undone_by_itself_is_not_undone_again() -> None:
+    play = Play(Tolerant, Ordered(id="A", skus=["a", "b", "c"]))
+    fire(play, "pack/action/0")
+    answer(play, "pack", 0, Unpacked(sku="a"), "undo")
+    pack(play, 1)
+
+    answer(play, "pack", 2, Broken(sku="c"))
+
+    assert sent(play) == ["pack/undo/1"]
+    answer(play, "pack", 1, Unpacked(sku="b"), "undo")
+    assert play.status is Status.COMPENSATED
 
 
 # ---- operators

@@ -11,19 +11,31 @@ import pytest
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Message, StepFailed, StepRefused
 from orchestra.flows.decision import Outcome, Status, TimerFired
-from tests.unit.flows.packing import Broken, Ordered, Packed, PackLine, Reserved, Shipment, Unpacked, UnpackLine
+from orchestra.flows.saga import Flow
+from tests.unit.flows.packing import (
+    Broken,
+    Ordered,
+    Packed,
+    PackLine,
+    Reserved,
+    Shipment,
+    Tolerant,
+    Unpacked,
+    UnpackLine,
+)
 from tests.unit.flows.play import Play
 
 LIMIT = 2
+SEEDS = 60
 ITEMS = 6
 
 
 class Walk:
     """Services that answer as they please, sometimes twice, and remember what they did."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, flow: type[Flow]) -> None:
         self.random = Random(seed)
-        self.play = Play(Shipment, Ordered(id="A", skus=[str(number) for number in range(ITEMS)]))
+        self.play = Play(flow, Ordered(id="A", skus=[str(number) for number in range(ITEMS)]))
         self.done: dict[str, bool] = {}  # sku -> whether it is packed
         self.answers: list[Outcome] = []  # that may come again
         self.answered: set[str] = set()  # ids of commands
@@ -99,11 +111,11 @@ class Walk:
         return Packed(sku=command.sku, box=1)
 
 
-@pytest.mark.parametrize("first", range(0, 120, 60))
-def test_in_whatever_order_it_ends_with_all_or_nothing(first: int) -> None:
+@pytest.mark.parametrize(("flow", "tolerated"), [(Shipment, 0), (Tolerant, 1)])
+def test_in_whatever_order_it_ends_with_all_or_nothing(flow: type[Flow], tolerated: int) -> None:
     ends = set()
-    for seed in range(first, first + 60):
-        walk = Walk(seed)
+    for seed in range(SEEDS):
+        walk = Walk(seed, flow)
         try:
             walk.go()
         except BaseException as error:
@@ -112,7 +124,7 @@ def test_in_whatever_order_it_ends_with_all_or_nothing(first: int) -> None:
         ends.add(walk.play.status)
         packed = sorted(sku for sku, is_packed in walk.done.items() if is_packed)
         if walk.play.status is Status.COMPLETED:
-            assert packed == [str(number) for number in range(ITEMS)], f"seed {seed}"
+            assert len(packed) >= ITEMS - tolerated, f"seed {seed}"
         else:
             assert packed == [], f"seed {seed}: {packed} stay packed"
         late = [one for one in walk.play.sent if one.kind == "command" and walk.is_open(one.event)]
