@@ -7,8 +7,9 @@ from typing import Any
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Command, Done, Event, FlowFailed, Undo, spec_of
+from orchestra.flows.called import called_by
 from orchestra.flows.decision import Answers
-from orchestra.flows.graph import CallNode, Graph, Kind, StepNode, UndoPart, answers_of
+from orchestra.flows.graph import CallNode, Kind, StepNode, UndoPart, answers_of
 from orchestra.flows.method import check_method, returned
 from orchestra.flows.node import DEFAULT_TIMEOUT, DEFAULT_UNDO_RETRY, AnyStep, Call, UndoOptions
 from orchestra.flows.place import Place
@@ -46,14 +47,14 @@ def compile_step(
 
 def compile_call(place: Place, node: Call[Any], *, first: Sequence[str] = ()) -> CallNode:
     """Likewise."""
-    called = _graph_of(place, node.flow)
+    called = called_by(str(place), node.flow)
     event = returned(str(place), node.make, Event)
     if len(event) != 1 or spec_of(event[0]).type not in called.starts:
         starts = " or ".join(one.__name__ for one in called.starts.values())
         raise DefinitionError(f"{place}: it returns the event that starts {called.label}, which is {starts}")
     needs = place.names(node.needs)
     check_method(str(place), node.make, (*first, *needs))
-    says = called.completed.events if called.completed is not None else ()
+    says = called.says
     if node.yields is not Done and node.yields not in says:
         known = ", ".join(one.__name__ for one in says) or "nothing, so leave yields= out"
         raise DefinitionError(f"{place}: yields={node.yields.__name__}: when {called.label} completes it says {known}")
@@ -84,14 +85,6 @@ def _undo_of_call(place: Place, start: type[Event]) -> UndoPart:
         timeout=place.seconds("timeout", "5m"),
         retry=DEFAULT_UNDO_RETRY,
     )
-
-
-def _graph_of(place: Place, flow: object) -> Graph:
-    definition = getattr(flow, "_definition", None)
-    graph = getattr(definition, "graph", None)
-    if not isinstance(graph, Graph):
-        raise DefinitionError(f"{place}: it calls {flow!r}, which is no Flow or Saga")
-    return graph
 
 
 def _named(function: Callable[..., Any]) -> str:

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from orchestra.events.message import Command, Event, spec_of
-from orchestra.flows.decision import Answers, Definition, Json
+from orchestra.flows.decision import Answers, Json
 from orchestra.flows.graph import described, described_event
 from orchestra.flows.machine_state import Data, Unexpected
 from orchestra.retry import Retry
@@ -67,7 +67,8 @@ class Run:
     name: str
     state: str
     make: Callable[..., Event]
-    flow: Definition
+    flow: str
+    """The name of the flow that is called."""
     starts: tuple[type[Event], ...]
     yields: type[Event]
     undo: bool
@@ -75,7 +76,7 @@ class Run:
     def describe(self) -> Json:
         return {
             "form": "flow",
-            "flow": self.flow.name,
+            "flow": self.flow,
             "starts": [described_event(one) for one in self.starts],
             "yields": described_event(self.yields),
             "undo": self.undo,
@@ -122,7 +123,7 @@ class Transition:
         return raw
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ChartState:
     """A state. ``order`` is its place in the document: a state comes before the states inside it."""
 
@@ -143,6 +144,11 @@ class ChartState:
     exits: tuple[Method | Send, ...] = ()
     surplus: Mapping[str, Unexpected] = field(default_factory=dict[str, Unexpected])
     """What it does with an event that it does not expect, by the event's type."""
+
+    @cached_property
+    def hears(self) -> bool:
+        """Whether an event from outside can move it."""
+        return any(trigger.startswith("event:") for trigger in self.transitions)
 
     def describe(self) -> Json:
         return {
@@ -206,6 +212,13 @@ class Chart:
         for one in self.states.values():
             yield from (action for many in one.transitions.values() for each in many if (action := each.action))
         yield from (one for one in self._doers() if isinstance(one, Method))
+
+    @cached_property
+    def says(self) -> tuple[type[Event], ...]:
+        """The events that whoever called it may get: what its final states publish on entry, failed ones apart."""
+        ends = [one for one in self.states.values() if one.final and one.parent is None and not one.failed]
+        doers = [doer for end in ends for doer in end.entries]
+        return tuple(dict.fromkeys(event for doer in doers if isinstance(doer, Method) for event in doer.events))
 
     @cached_property
     def published(self) -> Sequence[type[Event]]:

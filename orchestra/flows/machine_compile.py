@@ -10,7 +10,8 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from orchestra.errors import DefinitionError
-from orchestra.events.message import Command, Event, Message, spec_of
+from orchestra.events.message import Command, Done, Event, Message, spec_of
+from orchestra.flows.called import called_by
 from orchestra.flows.compile import _members, _name, _start, _version
 from orchestra.flows.machine_chart import Ask, Chart, ChartState, Doer, Doing, Method, Run, Send, Transition, trigger_of
 from orchestra.flows.machine_rules import check_chart
@@ -334,26 +335,25 @@ class _Compiler:
 
     def _run(self, place: str, state: str, one: Child[Any]) -> Run:
         where = f"{self.label}.{one.label}"
-        definition = getattr(one.flow, "_definition", None)
-        if definition is None:
-            raise DefinitionError(f"{where}: runs({one.flow!r}): this is no flow; name the class of one")
+        called = called_by(where, one.flow)
         check_method(where, one.make, ())
         starts = tuple(returned_by(one.make))
         for event in starts:
-            if not _is_sendable(event, Event) or spec_of(event).type not in definition.starts_on:
+            if not _is_sendable(event, Event) or spec_of(event).type not in called.starts:
                 said = getattr(event, "__name__", event)
                 raise DefinitionError(
-                    f"{where}: it returns {said}, which does not start {definition.name}; that starts on "
-                    f"{', '.join(definition.starts_on)}"
+                    f"{where}: it returns {said}, which does not start {called.label}; that starts on "
+                    f"{' or '.join(start.__name__ for start in called.starts.values())}"
                 )
-        if not _is_sendable(one.yields, Event):
-            raise DefinitionError(f"{where}: yields={one.yields!r}: name the event that {definition.name} ends with")
-        is_saga = bool(getattr(one.flow, "_saga", False))
-        if one.undo and not is_saga:
-            raise DefinitionError(f"{where}: undo=True, but {definition.name} is no saga and cannot be undone")
-        undo = is_saga if one.undo is None else one.undo
+        if one.yields not in (called.says or (Done,)):
+            known = ", ".join(said.__name__ for said in called.says) or "Done"
+            said = getattr(one.yields, "__name__", one.yields)
+            raise DefinitionError(f"{where}: yields={said}: when {called.label} completes it says {known}")
+        if one.undo and not called.saga:
+            raise DefinitionError(f"{where}: undo=True, but {called.label} is no saga and cannot be undone")
+        undo = called.saga and not called.insists if one.undo is None else one.undo
         return Run(
-            name=one.label, state=state, make=one.make, flow=definition, starts=starts, yields=one.yields, undo=undo
+            name=one.label, state=state, make=one.make, flow=called.name, starts=starts, yields=one.yields, undo=undo
         )
 
     def _method(self, place: str, make: Callable[..., Any], arguments: Sequence[str]) -> Method:

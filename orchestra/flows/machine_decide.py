@@ -36,7 +36,7 @@ from orchestra.flows.machine_instance import MachineInstance, load_machine
 from orchestra.flows.machine_outcome import answer_command, answer_flow, command_timer
 from orchestra.flows.machine_picture import picture_of_machine
 from orchestra.flows.machine_turn import Turn
-from orchestra.flows.machine_view import steps, timers, waits_for
+from orchestra.flows.machine_view import is_idle, steps, timers, waits_for
 from orchestra.flows.machine_walk import Walk
 from orchestra.flows.picture import Picture
 from orchestra.flows.timer import from_micros, to_micros
@@ -75,7 +75,7 @@ class CompiledMachine:
 
     @property
     def calls(self) -> Sequence[str]:
-        return list(dict.fromkeys(one.flow.name for one in self.chart.runs.values()))
+        return list(dict.fromkeys(one.flow for one in self.chart.runs.values()))
 
     @property
     def parts(self) -> Mapping[str, Json]:
@@ -150,6 +150,8 @@ class CompiledMachine:
         machine = turn.machine
         if turn.changed and machine.is_over:
             self._end(turn)
+        elif turn.changed and is_idle(self.chart, machine):
+            turn.alert("machine.idle", None, "nothing that it waits for can come any more; an operator may cancel it")
         return Decision(
             state=machine.dump() if turn.changed else before,
             status=machine.status,

@@ -63,7 +63,7 @@ def run(one: Run, turn: Turn) -> None:
     before = turn.effect(one.name)
     effect = Effect(EffectStatus.RUNNING, iteration=0 if before is None else before.iteration + 1, started=turn.now)
     effect.attempts = 1
-    effect.key = turn.call(one.name, effect, one.flow.name, start)
+    effect.key = turn.call(one.name, effect, one.flow, start)
     turn.machine.nodes.pop(one.name, None)
     turn.keep(one.name, effect)
     turn.note("flow.called", one.name, effect, note=effect.key)

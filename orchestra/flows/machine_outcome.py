@@ -149,9 +149,7 @@ def answer_flow(one: Run, address: Address, event: Envelope, walk: Walk, turn: T
     if effect is None or address.iteration > effect.iteration:
         turn.ignore("outcome.unknown", one.name, None, address.phase, "nothing was called under this effect id")
     elif address.iteration < effect.iteration:
-        turn.ignore(
-            "outcome.late", one.name, effect, address.phase, f"{event.type} answers {address}, an earlier visit"
-        )
+        _of_earlier_visit(one, effect, address, event, turn)
     elif address.phase == "undo":
         _undone(one, event, turn)
     elif effect.status is not EffectStatus.RUNNING:
@@ -160,6 +158,13 @@ def answer_flow(one: Run, address: Address, event: Envelope, walk: Walk, turn: T
         _completed(one, effect, event.value(one.yields), walk, turn)
     else:
         _failed(one, effect, _failure(one, event), walk, turn)
+
+
+def _of_earlier_visit(one: Run, effect: Effect, address: Address, event: Envelope, turn: Turn) -> None:
+    note = f"{event.type} answers {address}, of an earlier visit"
+    turn.ignore("outcome.late", one.name, effect, address.phase, note)
+    if address.phase == "action" and event.type == spec_of(one.yields).type:
+        turn.alert("flow.not_undone", one.name, f"{note}: that flow was to stop, and has completed")
 
 
 def _completed(one: Run, effect: Effect, value: Event, walk: Walk, turn: Turn) -> None:

@@ -84,7 +84,7 @@ def _parts(state: ChartState) -> Iterator[Part]:
         if isinstance(one, Send):
             yield Part(label=f"sends {message_name(one.command)}", kind=PartKind.ENTRY, name=one.name)
         elif isinstance(one, Run):
-            yield Part(label=f"runs the flow {one.flow.name}", kind=PartKind.ENTRY, name=one.name)
+            yield Part(label=f"runs the flow {one.flow}", kind=PartKind.ENTRY, name=one.name)
         elif isinstance(one, Ask):
             yield Part(label=f"asks a {one.role}", kind=PartKind.ENTRY, name=one.name)
         elif said := _said(one):

@@ -84,6 +84,8 @@ def _check_way_out(chart: Chart, place: str, state: ChartState) -> None:
     if state.final or state.children:
         return
     around = [state, *(chart.states[name] for name in state.ancestors)]
+    if any(each.parallel for each in around):
+        return  # another region may lead out of them all
     if not any(one.to is not None for each in around for many in each.transitions.values() for one in many):
         raise DefinitionError(f"{place}: nothing leads out of it; add a transition with to=..., or make it final=True")
 

@@ -45,6 +45,23 @@ def _of_command(one: Send, effect: Effect, machine: MachineInstance) -> Iterator
         yield Timer(name, effect.generation, after=derived_id(of, effect.attempts), delay=one.timeout)
 
 
+def is_idle(chart: Chart, machine: MachineInstance) -> bool:
+    """Whether nothing can move it any more, save a person's cancel: nobody would notice."""
+    if machine.is_over:
+        return False
+    for name, node in machine.nodes.items():
+        if (state := chart.states.get(name)) is not None:
+            if node["s"] == "active" and (state.hears or node.get("d")):
+                return False
+        elif node["s"] in _MOVING:
+            return False
+    return True
+
+
+_MOVING = ("waiting", "running", "backing-off")
+"""A question, a flow or a command of which something is still to come."""
+
+
 # ---- for people
 
 _STATE_STATUS = {"active": "running", "left": "done"}
@@ -107,7 +124,7 @@ def waits_for(chart: Chart, machine: MachineInstance) -> Iterator[str]:
         elif (sent := chart.sends.get(name)) is not None:
             yield from _waits_of_command(sent, Effect.load(node), machine)
         elif (called := chart.runs.get(name)) is not None:
-            yield from _waits_of_flow(name, called.flow.name, node)
+            yield from _waits_of_flow(name, called.flow, node)
         elif (asked := chart.asks.get(name)) is not None and node["s"] == "waiting":
             yield f"{name}: a decision by {asked.role}, for ever"
     for kind, _ in machine.deferred:

@@ -287,12 +287,18 @@ def wrong_start(self: Any) -> Happened:
         (lambda f, e: {**go(f, e), "x": f.entry(act) and 1}, ("Bad.first", "'act' is hidden", "or has no name")),
         (lambda f, e: {**go(f, e), "act": leaving(f, e)}, ("Bad.first", "'act' is sent when the state is left")),
         (lambda f, e: {**go(f, e), "start": f.runs(Inner, yields=Done)(start)}, ("Bad.start", "orchestra's own")),
-        (lambda f, e: {**go(f, e), "run": f.runs(int, yields=Done)(start)}, ("Bad.run", "this is no flow")),
+        (
+            lambda f, e: {**go(f, e), "run": f.runs(int, yields=Done)(start)},
+            ("Bad.run", "which is no Flow, Saga or StateMachine"),
+        ),
         (
             lambda f, e: {**go(f, e), "run": f.runs(Inner, yields=Done)(wrong_start)},
-            ("Bad.run", "returns Happened, which does not start mistake-inner"),
+            ("Bad.run", "returns Happened, which does not start Inner; that starts on Begun"),
         ),
-        (lambda f, e: {**go(f, e), "run": f.runs(Inner, yields=Act)(start)}, ("Bad.run: yields=",)),
+        (
+            lambda f, e: {**go(f, e), "run": f.runs(Inner, yields=Act)(start)},
+            ("Bad.run: yields=Act: when Inner completes it says Done",),
+        ),
         (lambda f, e: {**go(f, e), "run": f.runs(Inner, yields=Done, undo=True)(start)}, ("no saga",)),
         (
             lambda f, e: {**go(f, e), "ask": f.approval(role="r", requester=needs_event)},
