@@ -6,7 +6,7 @@ a header says that somebody waits. What is for one instance (a request, a signal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Event)
 T = TypeVar("T")
+
+
+_TRIES = 3
 
 
 class _Run(Wait):
@@ -148,8 +151,7 @@ class FlowCalls:
         """
         coordinator, names = self._of(flow)
         instance = instance_id(definition_of(flow).name, key)
-        if await self._found(coordinator, instance) is None:
-            raise _unknown(instance)
+        await self._begun(coordinator, instance)
         found = await ask_instances(
             self._transport,
             self._publisher,
@@ -184,21 +186,18 @@ class FlowCalls:
         """See ``Bus.query``."""
         coordinator, _ = self._of(question.flow)
         instance = instance_id(definition_of(question.flow).name, key)
-        found = await self._found(coordinator, instance)
-        if found is None:
-            raise _unknown(instance)
-        record, changed = found
-        definition = coordinator.flows.find(record.flow, record.version)
-        try:
-            if definition is None:
-                what = f"is {record.label}" if record.version is None else f"runs version {record.version}"
-                raise FlowQueryError(f"{what}, which this program does not have")
-            status = Status(record.status)
-            if record.state is None:
-                return question.of(definition).answer_after_end(finished_steps(record), status, changed)
-            return question.of(definition).answer(definition, record.state, status, changed)
-        except FlowQueryError as error:
-            raise FlowQueryError(f"{question!r} of {instance}: {error}", instance=instance) from None
+        for tries in range(_TRIES, 0, -1):
+            record, changed = await self._begun(coordinator, instance)
+            values = await self._reader(coordinator).values(instance, record.run)
+            try:
+                return _answer(question, coordinator, record, changed, values)
+            except FlowQueryError as error:
+                raise FlowQueryError(f"{question!r} of {instance}: {error}", instance=instance) from None
+            except KeyError:
+                # The instance may have gone on meanwhile, and let go of a value. Else it is the method's own mistake.
+                if tries == 1 or (await self._begun(coordinator, instance))[0].n == record.n:
+                    raise
+        raise AssertionError("the last try returns or raises")
 
     # ---- the coordinator
 
@@ -211,20 +210,39 @@ class FlowCalls:
             f"{flow.__name__}: this bus knows no coordinator that has it; write connect(coordinators=[...])"
         )
 
-    async def _found(self, coordinator: Coordinator, instance: str) -> tuple[Instance, datetime] | None:
-        """The instance as its newest record has it, if it has begun, is queued or parked."""
-        reader = self._readers.get(coordinator.name)
-        if reader is None:
+    async def _begun(self, coordinator: Coordinator, instance: str) -> tuple[Instance, datetime]:
+        """The instance as its newest record has it, and when that was. Raises InstanceUnknownError."""
+        record = await self._reader(coordinator).newest(instance)
+        found = None if record is None or record.value is None else decode_instance(instance, record.value)
+        if record is None or found is None or found.is_unborn:
+            raise InstanceUnknownError(
+                f"there is no instance {instance}: it never was, has not started yet, or is no longer remembered",
+                instance=instance,
+            )
+        return found, from_headers(record.headers).now
+
+    def _reader(self, coordinator: Coordinator) -> StateReader:
+        if (reader := self._readers.get(coordinator.name)) is None:
             names = Names.of(coordinator.name, self._settings)
             reader = self._readers[coordinator.name] = StateReader(self._transport, names)
-        record = await reader.newest(instance)
-        if record is None or record.value is None:
-            return None
-        found = decode_instance(instance, record.value)
-        return None if found.is_unborn else (found, from_headers(record.headers).now)
+        return reader
 
     def _now(self) -> datetime:
         return self._clock.now()
+
+
+def _answer(
+    question: FlowQuery[T], coordinator: Coordinator, record: Instance, changed: datetime, values: Mapping[str, bytes]
+) -> T:
+    definition = coordinator.flows.find(record.flow, record.version)
+    if definition is None:
+        if record.version is None:
+            raise FlowQueryError(f"it is {record.label}, and has not begun")
+        raise FlowQueryError(f"it runs version {record.version}, which this program does not have")
+    of, status = question.of(definition), Status(record.status)
+    if record.state is None:
+        return of.answer_after_end(finished_steps(record), status, changed)
+    return of.answer(definition, record.state, status, changed, values.__getitem__)
 
 
 def _ends(flow: type, definition: Definition, wanted: Sequence[type[Event]]) -> dict[str, type[Event]]:
@@ -264,10 +282,3 @@ def _read_end(run: _Run, answer: Envelope, classes: dict[str, type[Event]], want
         text = f"{run.label}: instance {run.instance} is {status}, and ended with {answer.type}"
         raise FlowFailedError(text, instance=run.instance, status=status, event=event)
     return event
-
-
-def _unknown(instance: str) -> InstanceUnknownError:
-    return InstanceUnknownError(
-        f"there is no instance {instance}: it never was, has not started yet, or is no longer remembered",
-        instance=instance,
-    )

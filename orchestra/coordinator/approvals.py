@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from orchestra.coordinator.deployed import Flows
-from orchestra.coordinator.instances import newest_records
+from orchestra.coordinator.instances import fold_shards
 from orchestra.coordinator.names import Names
-from orchestra.coordinator.record import PARKED, QUEUED, decode_instance
-from orchestra.flows.decision import Definition, Json, Status
+from orchestra.coordinator.record import PARKED, QUEUED, Instance, decode_instance, value_key
+from orchestra.flows.decision import Status
 from orchestra.flows.pending import pending_approvals
-from orchestra.transport.port import Record, Transport
+from orchestra.transport.port import Transport
 
 _NO_STATE = frozenset({QUEUED, *(status.value for status in Status if status.is_final)})
 
@@ -45,23 +46,23 @@ async def list_approvals(transport: Transport, names: Names, flows: Flows) -> li
         DecodeError, TopicError, UnreachableError: as ``list_instances``.
     """
     found: list[WaitingApproval] = []
-    for instance, record in await newest_records(transport, names):
-        if (record.header("orchestra-status") or b"").decode() not in _NO_STATE:
-            found += _waiting(instance, record, flows)
+    for shard in await fold_shards(transport, names):
+        for instance, record in shard.newest.items():
+            if (record.header("orchestra-status") or b"").decode() not in _NO_STATE:
+                found += _waiting(decode_instance(instance, record.value or b""), flows, shard.values)
     return sorted(found, key=lambda one: (one.since, one.instance, one.step))
 
 
-def _waiting(instance_id: str, record: Record, flows: Flows) -> list[WaitingApproval]:
-    instance = decode_instance(instance_id, record.value or b"")
+def _waiting(instance: Instance, flows: Flows, stored: Mapping[str, bytes]) -> list[WaitingApproval]:
     definition = flows.find(instance.flow, instance.version)
     if definition is None or instance.state is None:
         return []
-    about = _about(definition, instance.state)
+
+    def value(name: str) -> bytes:
+        return stored[value_key(instance.id, instance.run, name)]
+
+    about = (definition.start_event(instance.state, values=value).data or b"").decode(errors="replace")
     return [
-        WaitingApproval(instance_id, one.step, one.roles, one.since, one.until, about, instance.label == PARKED)
+        WaitingApproval(instance.id, one.step, one.roles, one.since, one.until, about, instance.label == PARKED)
         for one in pending_approvals(definition, instance.state)
     ]
-
-
-def _about(definition: Definition, state: Json) -> str:
-    return (definition.start_event(state).data or b"").decode(errors="replace")

@@ -20,6 +20,7 @@ from orchestra.coordinator.record import (
     POSITION,
     QUEUED,
     RESERVED,
+    VALUE,
     VERSIONS,
     Instance,
     Marks,
@@ -115,7 +116,8 @@ async def list_instances(transport: Transport, names: Names) -> list[Summary]:
         TopicError: the state topic does not exist.
         UnreachableError: brokers were away for longer than the request timeout.
     """
-    found = [summary_of(key, record) for key, record in await newest_records(transport, names)]
+    folded = await fold_shards(transport, names)
+    found = [summary_of(key, record) for shard in folded for key, record in shard.newest.items()]
     return sorted(found, key=lambda summary: (summary.changed, summary.id))
 
 
@@ -135,12 +137,10 @@ async def list_versions(transport: Transport, names: Names) -> tuple[list[Versio
     return count_by_version(instances), known
 
 
-async def newest_records(transport: Transport, names: Names) -> list[tuple[str, Record]]:
-    """Every instance's newest record, by its id. Raises as :func:`list_instances`."""
-    found: list[tuple[str, Record]] = []
-    for shard in range(await _shards(transport, names)):
-        found += (await _fold(transport, Partition(names.state, shard))).newest.items()
-    return found
+async def fold_shards(transport: Transport, names: Names) -> list[Folded]:
+    """What each shard's log says. Raises as :func:`list_instances`."""
+    shards = range(await _shards(transport, names))
+    return [await _fold(transport, Partition(names.state, shard)) for shard in shards]
 
 
 async def find_instance(transport: Transport, names: Names, flows: Flows, instance: str) -> Details | None:
@@ -247,21 +247,27 @@ def _marks(record: Record) -> Marks:
         raise DecodeError("headers", f"{record} was written by no coordinator: {error}") from error
 
 
-class _Fold(NamedTuple):
-    """A shard's log, folded: the newest record of each instance, and the mark up to which all messages are sent."""
+class Folded(NamedTuple):
+    """A shard's log, folded: the newest record of each instance, the mark up to which all messages are sent, and by key
+    the values beside the records."""
 
     newest: dict[str, Record]
     emitted: int
     versions: Known
+    values: dict[str, bytes]
 
 
-async def _fold(transport: Transport, partition: Partition) -> _Fold:
+async def _fold(transport: Transport, partition: Partition) -> Folded:
     newest: dict[str, Record] = {}
     emitted = -1
     versions: Known = {}
+    values: dict[str, bytes] = {}
     for record in await read_all(transport, partition):
         key = (record.key or b"").decode()
         newest.pop(key, None)
+        values.pop(key, None)
+        if key.startswith(VALUE) and record.value is not None:
+            values[key] = record.value
         if key == VERSIONS:
             versions = read_known(from_json(record.value or b"{}"))
         if record.value is None or (key.startswith(RESERVED) and key != POSITION):
@@ -269,4 +275,4 @@ async def _fold(transport: Transport, partition: Partition) -> _Fold:
         emitted = max(emitted, _marks(record).emitted)
         if key != POSITION:
             newest[key] = record
-    return _Fold(newest, emitted, versions)
+    return Folded(newest, emitted, versions, values)

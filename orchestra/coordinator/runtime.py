@@ -400,6 +400,7 @@ def _figures(keeper: Keeper) -> dict[str, Any]:
         "instances": len(shard.roster.entries),
         "running": shard.roster.running,
         "queued": len(shard.roster.queue),
+        "early": shard.roster.early,
         "pending": len(shard.pending),
         "unsent": len(shard.outbox.unsent),
         "waiting": keeper.owner.waiting,

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from orchestra.errors import DefinitionError, FlowQueryError
 from orchestra.flows.decide import CompiledFlow
-from orchestra.flows.decision import Definition, Json, Status, StepView
+from orchestra.flows.decision import Definition, Json, ReadValue, Status, StepView, no_values
 from orchestra.flows.draft import Draft
 from orchestra.flows.machine_decide import CompiledMachine
 from orchestra.flows.machine_instance import load_machine
@@ -83,21 +83,20 @@ class FlowQuery(Generic[T]):
             raise FlowQueryError(f"version {definition.version} of {definition.name} has no query {self.name!r}")
         return found
 
-    def answer(self, definition: Definition, state: Json, status: Status, changed: datetime) -> T:
-        """What the method says of a state."""
+    def answer(
+        self, definition: Definition, state: Json, status: Status, changed: datetime, values: ReadValue = no_values
+    ) -> T:
+        """What the method says of a state; ``values`` gives what stands beside it, or raises KeyError."""
         steps, waits_for = definition.steps(state), definition.waits_for(state)
         if isinstance(definition, CompiledFlow):
-            instance = definition._load(state)
+            instance = definition._load(state, values)
 
             def reply(name: str) -> object:
                 if name not in definition.graph.nodes:
                     raise FlowQueryError(f"{definition.graph.label} has no step {name!r}")
                 if instance.progress(name) is not Progress.DONE:
                     return None
-                try:
-                    return definition._follow.values([name], instance)()[0]
-                except KeyError:
-                    raise FlowQueryError(f"what {name!r} yields is kept beside the record, and not read here") from None
+                return definition._follow.values([name], instance)()[0]
 
             me = Draft(definition.graph, instance, changed).flow(None)
             return self._make(me, FlowView(status, steps, waits_for, changed, reply))

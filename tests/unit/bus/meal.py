@@ -27,6 +27,7 @@ from orchestra import (
 class Placed(Event, type="meal.placed.v1", topic="meal.orders"):
     order_id: Key[str]
     dishes: int = 1
+    wishes: str = ""
 
 
 class Cooked(Event, type="meal.cooked.v1"):
@@ -87,6 +88,10 @@ class Meal(Saga, name="meal", version=1):
     def minutes(self, view: FlowView) -> int | None:
         cooked = view.reply(Meal.cook)
         return None if cooked is None else cooked.minutes
+
+    @query
+    def mistaken(self, view: FlowView) -> int:
+        return {"one": 1}["no such thing"]
 
     @query
     def where(self, view: FlowView) -> tuple[str, list[str]]:

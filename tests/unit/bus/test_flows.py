@@ -310,6 +310,25 @@ async def test_queries_follow_the_state_topic_and_find_what_stands_further_back(
             assert await here.bus.query(Meal.progress, f"o{number}") == f"{number} dishes, 7 minutes"
 
 
+async def test_a_query_sees_what_stands_beside_the_record() -> None:
+    async with restaurant() as here:
+        for number in range(3):
+            await here.bus.publish(Placed(order_id=f"o{number}", dishes=number, wishes="x" * 200_000))
+        await asyncio.sleep(5)
+
+        for number in (2, 0, 1, 1):
+            assert await here.bus.query(Meal.progress, f"o{number}") == f"{number} dishes, 7 minutes"
+
+
+async def test_a_mistake_in_a_query_is_shown_as_it_is() -> None:
+    async with restaurant() as here:
+        await here.bus.publish(Placed(order_id="o1"))
+        await asyncio.sleep(5)
+
+        with pytest.raises(KeyError, match="no such thing"):
+            await here.bus.query(Meal.mistaken, "o1")
+
+
 async def test_what_is_not_kept_beyond_the_end_is_said() -> None:
     async with restaurant() as here, asyncio.TaskGroup() as group:
         group.create_task(here.collect_later())

@@ -9,6 +9,7 @@ class Asked(Event, type="loan.asked.v1", topic="loan.asked"):
     loan_id: Key[str]
     cents: int
     clerk: str
+    papers: str = ""
 
 
 class Decided(Event, type="loan.decided.v1", topic="loan.decided"):

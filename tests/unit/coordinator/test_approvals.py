@@ -40,8 +40,8 @@ class Bank:
         self.coordinator = coordinator
         self.clock = clock
 
-    async def asked(self, key: str) -> None:
-        await self.bus.publish(Asked(loan_id=key, cents=100, clerk="bob"))
+    async def asked(self, key: str, papers: str = "") -> None:
+        await self.bus.publish(Asked(loan_id=key, cents=100, clerk="bob", papers=papers))
         while key not in [one.instance.partition("/")[2] for one in await self.waiting()]:
             await self.clock.sleep(0.1)
 
@@ -91,6 +91,15 @@ async def test_what_waits_for_a_decision_is_listed_with_role_times_and_what_it_i
         assert first.roles == ("credit-officer",)
         assert first.until == first.since + timedelta(hours=1)
         assert '"cents":100' in first.about
+
+
+async def test_what_it_is_about_is_found_also_where_it_stands_beside_the_record() -> None:
+    async with bank() as here:
+        await here.asked("l1", papers="p" * 100_000)
+
+        [one] = await here.waiting()
+
+        assert one.about.count("p") > 100_000
 
 
 async def test_an_escalation_is_seen_in_the_list() -> None:
