@@ -209,6 +209,8 @@ class Search:
                     todo.append(source)
         for index in range(len(self._came)):
             if index not in good:
-                broken = Broken("every history can end", "whatever happens from here, it never ends, unless somebody cancels it")
+                broken = Broken(
+                    "every history can end", "whatever happens from here, it never ends, unless somebody cancels it"
+                )
                 self.explored.found = Found(broken, self._history(index))
                 return

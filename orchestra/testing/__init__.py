@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from orchestra.testing.memory import published, running_in_memory
     from orchestra.testing.memory_database import MemoryDatabase, MemorySession
+    from orchestra.testing.proof import prove
     from orchestra.testing.simulation import Fault, Simulation, SimulationFailed, World
     from orchestra.testing.story import Refused, Sent, Story, run
 
@@ -20,6 +21,7 @@ __all__ = [
     "SimulationFailed",
     "Story",
     "World",
+    "prove",
     "published",
     "run",
     "running_in_memory",
@@ -35,6 +37,7 @@ _HOMES = {
     "SimulationFailed": "orchestra.testing.simulation",
     "Story": "orchestra.testing.story",
     "World": "orchestra.testing.simulation",
+    "prove": "orchestra.testing.proof",
     "published": "orchestra.testing.memory",
     "run": "orchestra.testing.story",
     "running_in_memory": "orchestra.testing.memory",
