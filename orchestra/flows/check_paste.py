@@ -161,7 +161,8 @@ class _Script:
                 action, _, how = move.detail.partition(" ")
                 roles = "" if how == "without the role" else f", roles={list(self.model.parts[move.step].roles)!r}"
                 yield f"t.{action}({move.step!r}{roles})"
-            case _ if sent is not None:
+            case _:
+                assert sent is not None  # all else is an answer to something
                 yield from self._answer(scene, sent)
 
     def _late_timers(self, scene: Scene) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ class Bug:
     replaced: tuple[Replaced, ...]
 
     @contextmanager
-    def seeded(self) -> Iterator[None]:
+    def seeded(self) -> Generator[None]:
         with ExitStack() as stack:
             for owner, name, instead in self.replaced:
                 stack.enter_context(patch.object(owner, name, instead))
