@@ -18,15 +18,15 @@ class OrderValidation(Saga, name="order-validation", version=1):
 
     order = starts_on(OrderSubmitted)
 
-    @step(undo=Undo, timeout="20s")
+    @step(undo=Undo, timeout="1m")
     def hold(self) -> HoldStock:
         return HoldStock(order_id=self.order.order_id, sku=self.order.sku, quantity=self.order.quantity)
 
-    @step(undo=Undo, timeout="20s")
+    @step(undo=Undo, timeout="1m")
     def authorize(self) -> AuthorizeCard:
         return AuthorizeCard(order_id=self.order.order_id, card=self.order.card, amount_cents=self.order.total_cents)
 
-    @step(kind="read_only", timeout="20s")
+    @step(kind="read_only", timeout="1m")
     def assess(self) -> AssessRisk:
         return AssessRisk(order_id=self.order.order_id, country=self.order.country, amount_cents=self.order.total_cents)
 
@@ -44,15 +44,15 @@ class MailOrderValidation(Saga, name="mail-order-validation", version=1):
 
     order = starts_on(MailOrderReceived)
 
-    @step(undo=Undo, timeout="20s")
+    @step(undo=Undo, timeout="1m")
     def hold(self) -> HoldStock:
         return HoldStock(order_id=self.order.order_id, sku=self.order.sku, quantity=self.order.quantity)
 
-    @step(after=hold, undo=Undo, timeout="20s")
+    @step(after=hold, undo=Undo, timeout="1m")
     def authorize(self) -> AuthorizeCard:
         return AuthorizeCard(order_id=self.order.order_id, card=self.order.card, amount_cents=self.order.total_cents)
 
-    @step(after=authorize, kind="read_only", timeout="20s")
+    @step(after=authorize, kind="read_only", timeout="1m")
     def assess(self) -> AssessRisk:
         return AssessRisk(order_id=self.order.order_id, country=self.order.country, amount_cents=self.order.total_cents)
 
