@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from collections.abc import Iterator
@@ -9,12 +10,14 @@ from datetime import UTC, datetime
 
 from pydantic_core import from_json, to_json
 
+import orchestra
 from bench.bench import Bench
 from bench.figures import Figure, percentile
-from bench.flows import Asked, Did, Parallel, ThreeSteps
+from bench.flows import Asked, Did, Ended, Parallel, ThreeSteps, doers, three
 from orchestra.events.envelope import Envelope, compose
 from orchestra.flows.decision import Decision, Definition, Emission, Json, Outcome, instance_id
 from orchestra.flows.saga import definition_of
+from orchestra.testing.memory import published, running_in_memory
 
 NOW = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)
 ROUNDS = 15
@@ -26,18 +29,19 @@ Step = tuple[Json, Outcome]
 
 async def decisions(bench: Bench) -> list[Figure]:
     """A step of a saga of three, and the steps of a flow of twenty with parallel blocks."""
-    three = [cost(definition_of(ThreeSteps), *step) for step in history(definition_of(ThreeSteps))]
+    saga = [cost(definition_of(ThreeSteps), *step) for step in history(definition_of(ThreeSteps))]
     flow = definition_of(Parallel)
     twenty = [cost(flow, *step) for step in history(flow)]
     first, last = sum(twenty[:5]) / 5, sum(twenty[-5:]) / 5
     steps = " ".join(f"{us:.0f}" for us in twenty)
+    sizes = await records()
     return [
         Figure(
             "decide: a step of a saga of three",
-            three[1],
+            saga[1],
             "µs",
             25,
-            note=f"the middle one; the dearest {max(three):.0f}",
+            note=f"the middle one; the dearest {max(saga):.0f}",
         ),
         Figure(
             "decide: a step of a flow of twenty, median",
@@ -49,6 +53,13 @@ async def decisions(bench: Bench) -> list[Figure]:
         Figure("decide: a step of a flow of twenty, dearest", max(twenty), "µs", 60),
         Figure(
             "decide: steps 16 to 20 / steps 1 to 5", last / first, "times", 1.5, note="grows with what changed only"
+        ),
+        Figure("records: the instance in a saga of three, largest", max(one for one, _ in sizes) / 1024, "KiB", 1),
+        Figure(
+            "records: with messages still to be sent, largest",
+            max(one + outbox for one, outbox in sizes) / 1024,
+            "KiB",
+            note="a command, and the journal entry with the input as it came",
         ),
     ]
 
@@ -76,6 +87,21 @@ def answer(command: Envelope) -> Outcome:
     effect = command.get("effectid") or ""
     extensions = {"effectid": effect, "causationid": command.id}
     return Outcome(effect, compose(Did(note="x" * 40), id="r", source="/s", time=NOW, extensions=extensions))
+
+
+async def records() -> list[tuple[int, int]]:
+    """The records of one run of the saga, through a coordinator: bytes of the instance, and of its outbox."""
+    async with running_in_memory(doers, three) as log, orchestra.connect(transport=log) as bus:
+        await bus.publish(Asked(id="run-1"))
+        async with asyncio.timeout(30):
+            while not published(log, Ended):
+                await asyncio.sleep(0.01)
+        values = [
+            each.value or b""
+            for each in log.cluster.records("bench-three.state")
+            if not (each.key or b"!").startswith(b"!")
+        ]
+    return [(len(instance), len(outbox)) for instance, _, outbox in (value.partition(b"\n") for value in values)]
 
 
 def cost(definition: Definition, state: Json, outcome: Outcome) -> float:

@@ -132,6 +132,21 @@ class OverMany(Saga, name="bench-over-many", version=1):
         return Ended(id=self.many.id, count=len(done))
 
 
+doers = Service("bench-doers")
+
+
+@doers.handles(Do)
+async def do(command: Do, ctx: Context) -> Did:
+    return Did(note=command.note)
+
+
+@doers.handles(Undo)
+async def undo(command: Undo, ctx: Context) -> Did:
+    return Did()
+
+
+three = Coordinator("bench-three", flows=[ThreeSteps], partitions=1)
+
 workers = Service("bench-workers")
 
 
