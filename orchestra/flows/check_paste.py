@@ -154,7 +154,7 @@ class _Script:
             case "cancel":
                 yield "t.cancel()"
             case "operator":
-                yield f"t.{move.detail}({move.step!r})"
+                yield f"t.{move.detail}({repr(move.step) if move.step else ''})"
             case "event" | "event again":
                 yield f"t.publish({self.model.events[move.detail]!r})"
             case "decision":

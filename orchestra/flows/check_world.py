@@ -186,6 +186,8 @@ def _rejections(model: Model, sent: Sent) -> Sequence[type[Event]]:
 
 
 def _people(model: Model, point: Point) -> Iterator[Move]:
+    if point.status is Status.HALTED:
+        yield Move("operator", detail="retry")
     for name in nodes_of(point.state):
         part = model.parts.get(name)
         if point.status in (Status.STUCK, Status.HALTED):
@@ -242,7 +244,7 @@ def given(model: Model, point: Point, move: Move) -> tuple[Input, datetime]:
         return OperatorRequest("cancel", by="somebody", reason="they changed their mind"), point.now
     if move.what == "operator":
         request: Any = move.detail
-        return OperatorRequest(request, by="somebody", reason="they looked at it", step=move.step), point.now
+        return OperatorRequest(request, by="somebody", reason="they looked at it", step=move.step or None), point.now
     if move.what == "decision":
         return _decision(model, move), point.now
     if move.what in ("event", "event again"):

@@ -343,6 +343,9 @@ class CompiledFlow:
         else:
             return "it does not say which step"
         refusals = [self._operate_step(step, request, draft) for step in steps]
+        draft.is_retried = request.action == "retry" and (None in refusals or not steps)
+        if not refusals and draft.is_retried and instance.status is Status.HALTED:
+            return None  # its own time was up
         if not refusals:
             return f"nothing waits for that: the instance is {instance.status}"
         return None if None in refusals else "; ".join(one for one in refusals if one)

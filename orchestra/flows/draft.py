@@ -106,6 +106,8 @@ class AnyDraft(Generic[D, B]):
         """Nodes that something was done to: what may follow, follows them."""
         self.is_busy = False
         """A node has begun in this decision that is not over at once."""
+        self.is_retried = False
+        """An operator wants the flow to go on."""
         self.rescan = False
         """Any node may follow."""
         self.values: Callable[[Sequence[str]], Callable[[], list[object]]] = _no_needs

@@ -186,8 +186,10 @@ class Follow:
         return state.undoing is not Undoing.NONE
 
     def _resume(self, draft: Draft) -> bool:
-        """A halted flow goes on when no failed step is left."""
-        if self.halting(draft.instance):
+        """A halted flow goes on when no failed step is left; one whose own time was up, when somebody says so."""
+        failure = draft.instance.failure
+        is_up = failure is not None and failure.step is None
+        if self.halting(draft.instance) or (is_up and not draft.is_retried):
             return False
         draft.instance.failure = None
         draft.instance.status = Status.RUNNING

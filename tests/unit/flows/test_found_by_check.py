@@ -6,9 +6,9 @@ from itertools import count
 
 from orchestra import Done
 from orchestra.events.envelope import compose
-from orchestra.flows.decision import Decision, Occurred, Status
+from orchestra.flows.decision import Decision, Occurred, Status, TimerFired
 from tests.unit.flows.incident import AlarmRaised, Incident
-from tests.unit.flows.kinds import AnyOf, Began, No, Paid, Settled, Waits
+from tests.unit.flows.kinds import AnyOf, Began, Halts, No, Paid, Settled, Waits
 from tests.unit.flows.play import Play
 
 BEGAN = Began(id="k")
@@ -93,3 +93,16 @@ def test_a_request_that_names_a_state_of_a_machine_is_refused() -> None:
 
     assert not play.operate("retry", "first_line").changed
     assert play.whats() == ["operator.refused"]
+
+
+def test_a_flow_whose_time_is_up_halts_until_somebody_retries_it() -> None:
+    play = Play(Halts, BEGAN)
+    play.give(TimerFired("deadline", 1))
+    assert (play.status, play.codes()[-2:]) == (Status.HALTED, ["flow.halted", "flow.overdue"])
+    play.give(Occurred(compose(Paid(id="k", cents=1), id="p-1", source="/shop", time=play.now)))
+    assert play.status is Status.HALTED
+
+    assert play.operate("retry").changed
+
+    assert play.status is Status.RUNNING
+    assert play.statuses()["paid"] == "done"
