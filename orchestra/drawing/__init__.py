@@ -1,0 +1,1 @@
+"""How does a picture become Mermaid, DOT or SVG?"""
