@@ -6,7 +6,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import sys
+from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +25,7 @@ from orchestra import (
     connect,
 )
 from orchestra.cli.main import app as cli
-from orchestra.coordinator.instances import find_instance
+from orchestra.coordinator.instances import find_instance, list_instances
 from orchestra.coordinator.names import Names
 from orchestra.testing.plugin import Kafka
 from orchestra.transport.kafka.transport import KafkaTransport
@@ -33,6 +36,7 @@ from tests.unit.coordinator.family import Ordered
 from tests.unit.coordinator.loan import Asked
 
 pytestmark = [pytest.mark.kafka, pytest.mark.asyncio(loop_scope="module")]
+ROOT = Path(__file__).parents[2]
 TARGET = "tests.integration.desk_app:app"
 
 
@@ -145,3 +149,50 @@ async def test_people_decide_from_the_command_line(here: Desk) -> None:
     assert "by ann: the papers are here" in history.stdout
     empty = await here.types("approvals", "list", TARGET)
     assert "loan/l1" not in empty.stdout
+
+
+async def test_flows_that_call_flows_survive_the_kill_of_a_process(kafka: Kafka) -> None:
+    settings = Settings(bootstrap_servers=kafka.bootstrap_servers, namespace=f"desk-{os.urandom(3).hex()}")
+    environment = os.environ | {
+        "ORCHESTRA_BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+        "ORCHESTRA_NAMESPACE": settings.namespace,
+        "ORCHESTRA_SESSION_TIMEOUT": "6",
+        "ORCHESTRA_HEARTBEAT_INTERVAL": "1",
+    }
+    transport = KafkaTransport(settings)
+    await transport.start()
+    assert await (await process(environment, "topics", "create")).wait() == 0
+    processes = [await process(environment) for _ in range(2)]
+    try:
+        async with connect(settings, transport=transport) as bus:
+            for number in range(30):
+                await bus.publish(Ordered(key=f"k{number}"))
+                if number == 15:
+                    await begun(transport, settings)
+                    processes[0].kill()
+        async with asyncio.timeout(90):
+            while (found := await statuses(transport, settings)) != {"compensated": 60}:
+                await asyncio.sleep(0.5)
+    finally:
+        for each in processes:
+            if each.returncode is None:
+                each.kill()
+            await each.wait()
+        await transport.aclose()
+    assert found == {"compensated": 60}  # 30 callers, and the child of each
+
+
+async def process(environment: dict[str, str], *words: str) -> asyncio.subprocess.Process:
+    orchestra = str(Path(sys.executable).with_name("orchestra"))
+    return await asyncio.create_subprocess_exec(orchestra, *(words or ("run",)), TARGET, cwd=ROOT, env=environment)
+
+
+async def begun(transport: KafkaTransport, settings: Settings) -> None:
+    """Some are under way."""
+    async with asyncio.timeout(60):
+        while not await statuses(transport, settings):
+            await asyncio.sleep(0.1)
+
+
+async def statuses(transport: KafkaTransport, settings: Settings) -> dict[str, int]:
+    return Counter(one.status for one in await list_instances(transport, Names.of("desk", settings)))
