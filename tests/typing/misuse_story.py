@@ -57,3 +57,14 @@ t.published(Hold)
 # mypy says: Argument 2 to "run" has incompatible type "Hold"; expected "Event"
 # pyright says: "Hold" is not assignable to "Event"
 run(Good, Hold(id="1"))
+
+
+# mypy says: Argument "migrates" to "__init_subclass__" of "Flow" has incompatible type "tuple[type[Asked]]"
+# pyright says: "type[Asked]" is not assignable to "type[Flow]"
+class AVersionOfNoFlow(Good, name="good", version=2, migrates=(Asked,)):
+    pass
+
+
+# mypy says: Argument 1 to "expect_call" of "Story" has incompatible type "type[Hold]"
+# pyright says: Argument of type "type[Hold]" cannot be assigned
+t.expect_call(Hold)
