@@ -104,8 +104,7 @@ def test_no_items_are_done_at_once() -> None:
     assert json.loads(play.last.messages[-1].event.data or b"")["boxes"] == []
 
 
-def test_the_record_holds_what_is_under_way_and_values_hold_the_rest() -> None:
-    """Hazard 29: growth."""
+def test_hazard_29_the_record_of_a_for_each_holds_what_is_under_way_and_values_hold_the_rest() -> None:
     play = begun(*(f"sku-{number}" for number in range(300)))
     sizes = []
 
@@ -118,7 +117,7 @@ def test_the_record_holds_what_is_under_way_and_values_hold_the_rest() -> None:
     assert len(json.dumps(node(play))) < 500
 
 
-def test_a_duplicate_outcome_of_an_item_changes_nothing() -> None:
+def test_hazard_01_a_duplicate_outcome_of_an_item_changes_nothing() -> None:
     play = begun("a", "b", "c")
     pack(play, 0)
 
@@ -130,8 +129,7 @@ def test_a_duplicate_outcome_of_an_item_changes_nothing() -> None:
     assert json.loads(play.last.messages[-1].event.data or b"")["boxes"] == [0, 1, 2]
 
 
-def test_the_join_of_items_happens_once() -> None:
-    """Hazard 3: it fires neither twice nor early."""
+def test_hazard_03_the_join_of_items_happens_once() -> None:
     play = begun("a", "b")
     pack(play, 0)
     assert play.status is Status.RUNNING
@@ -144,8 +142,7 @@ def test_the_join_of_items_happens_once() -> None:
     assert len(completed) == 1
 
 
-def test_a_large_start_event_stands_beside_the_record() -> None:
-    """Hazard 29, too: what does not change is not written again."""
+def test_hazard_29_a_large_start_event_stands_beside_the_record() -> None:
     skus = [f"sku-{number}" for number in range(9000)]
     play = begun(*skus)
 
@@ -159,8 +156,7 @@ def test_a_large_start_event_stands_beside_the_record() -> None:
 # ---- failing
 
 
-def test_after_a_failed_item_no_more_begin_and_those_under_way_are_awaited() -> None:
-    """Hazard 12: a sibling in flight."""
+def test_hazard_12_after_a_failed_item_no_more_begin_and_those_under_way_are_awaited() -> None:
     play = begun("a", "b", "c", "d")
 
     answer(play, "pack", 0, Broken(sku="a"))
@@ -236,8 +232,7 @@ def test_an_item_that_waits_for_its_next_try_is_not_tried_again_once_another_fai
     assert sent(play) == ["pack/undo/0"]
 
 
-def test_a_late_reply_of_an_unknown_item_reaches_its_undo() -> None:
-    """Hazard 10."""
+def test_hazard_10_a_late_reply_of_an_unknown_item_reaches_its_undo() -> None:
     play = begun("a", "b")
     fire(play, "pack/action/0")
     fire(play, "pack/action/0")
@@ -251,7 +246,7 @@ def test_a_late_reply_of_an_unknown_item_reaches_its_undo() -> None:
     assert json.loads(play.last.messages[1].event.data or b"")["box"] == 5
 
 
-def test_a_rejected_item_that_is_done_after_all_is_undone() -> None:
+def test_hazard_10_a_rejected_item_that_is_done_after_all_is_undone() -> None:
     play = begun("a", "b")
     answer(play, "pack", 0, Broken(sku="a"))
     answer(play, "pack", 1, Broken(sku="b"))
@@ -522,7 +517,7 @@ class Telling(Saga, name="telling", version=1):
         return Describe(id=self.order.id, before=len(described.text))
 
 
-def test_a_large_reply_stands_beside_the_record_and_is_read_from_there() -> None:
+def test_hazard_29_a_large_reply_stands_beside_the_record_and_is_read_from_there() -> None:
     play = Play(Telling, Ordered(id="A", skus=[]))
 
     play.answer("first", Described(text="x" * 60_000))
