@@ -3,21 +3,19 @@ import."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import NoneType
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from orchestra.errors import DefinitionError
-from orchestra.events.message import Command, Done, Event, Message, spec_of
-from orchestra.flows.called import called_by
+from orchestra.events.message import Event, spec_of
 from orchestra.flows.compile import _members, _name, _start, _version
-from orchestra.flows.machine_chart import Ask, Chart, ChartState, Doer, Doing, Method, Run, Send, Transition, trigger_of
+from orchestra.flows.machine_chart import Chart, ChartState, Transition, trigger_of
+from orchestra.flows.machine_compile_doing import DoingCompiler, name_of
 from orchestra.flows.machine_rules import check_chart
 from orchestra.flows.machine_state import (
     Begin,
-    Child,
     Data,
     Declared,
     Part,
@@ -25,9 +23,8 @@ from orchestra.flows.machine_state import (
     Sending,
     State,
     Unexpected,
-    returned_by,
 )
-from orchestra.flows.method import check_method
+from orchestra.flows.method import check_method, says
 from orchestra.flows.place import Place
 
 RESERVED = frozenset({"now", "data", "start", "started", "completed", "compensated", "undo", "cancel"})
@@ -88,6 +85,7 @@ class _Compiler:
         self.events: dict[str, type[Event]] = {}
         self.keys: dict[str, str] = {}
         self._members = members
+        self._doing = DoingCompiler(label, members, data)
         self._states = [one for one in members.values() if isinstance(one, State)]
         for name, one in members.items():
             if isinstance(one, (State, Part)):
@@ -113,7 +111,7 @@ class _Compiler:
         for name, one in begins.items():
             place = f"{self.label}.{name}"
             check_method(place, one.make, ())
-            if returned_by(one.make) != [self.data]:
+            if says(place, one.make) != [self.data]:
                 raise DefinitionError(f"{place}: it gives the data at the start; let it return {self.data.__name__}")
             return one.make
         try:
@@ -178,8 +176,8 @@ class _Compiler:
             ancestors=ancestors,
             transitions={trigger: tuple(many) for trigger, many in by_trigger.items()},
             timers=tuple(timers),
-            entries=tuple(self._doer(place, one.label, "entry", each, is_end) for each in one.entries),
-            exits=tuple(self._left(place, one.label, each) for each in one.exits),
+            entries=tuple(self._doing.doer(place, one.label, "entry", each, is_end) for each in one.entries),
+            exits=tuple(self._doing.left(place, one.label, each) for each in one.exits),
             surplus={spec_of(surplus.event).type: surplus.policy for surplus in one.surplus},
         )
 
@@ -196,7 +194,7 @@ class _Compiler:
             where = f"{place} {label}".rstrip()
             given = ("the event",) if has_value else ()
             if declared.when is not None:
-                check_method(f"{where}: when={_called(declared.when)}", declared.when, given)
+                check_method(f"{where}: when={name_of(declared.when)}", declared.when, given)
             delay = None
             if declared.trigger == "after":
                 delay = self._delay(where, declared.source.label, declared.of)
@@ -207,7 +205,7 @@ class _Compiler:
                 event=event,
                 to=to,
                 when=declared.when,
-                action=None if declared.action is None else self._method(where, declared.action, given),
+                action=None if declared.action is None else self._doing.method(where, declared.action, given),
                 delay=delay,
                 has_value=has_value,
             )
@@ -222,7 +220,7 @@ class _Compiler:
                 self._event(f"{place}.on", event, declared.by)
                 yield trigger_of("event", spec_of(event).type), event.__name__, event, True
         elif kind == "after":
-            said = f"after {_called(of)}" if callable(of) else f"after {of}"
+            said = f"after {name_of(of)}" if callable(of) else f"after {of}"
             yield trigger_of("after", str(timers)), said, None, False
         elif kind == "always":
             yield "", "", None, False
@@ -283,114 +281,8 @@ class _Compiler:
         if callable(delay):
             check_method(place, delay, ())
             return delay
-        return self._place(state).seconds("after", delay)
-
-    def _place(self, member: str) -> Place:
-        return Place(self.label, member, {}, saga=False)
-
-    # ---- what is done
-
-    def _doer(self, place: str, state: str, doing: Doing, one: object, is_end: bool = False) -> Doer:
-        if isinstance(one, Part) and self._members.get(one.label) is not one:
-            raise DefinitionError(
-                f"{place}: {one.label!r} is hidden by a later member of that name, or has no name; "
-                f"give it one of its own"
-            )
-        if isinstance(one, Sending):
-            return self._send(place, state, doing, one, is_end)
-        if isinstance(one, Child):
-            return self._run(place, state, one)
-        if isinstance(one, Question):
-            if one.requester is not None:
-                check_method(f"{place}.{one.label}: requester={_called(one.requester)}", one.requester, ())
-            return Ask(name=one.label, state=state, role=one.role, requester=one.requester)
-        assert callable(one)
-        return self._method(f"{place}.{doing} ({_called(one)})", one, ())
-
-    def _left(self, place: str, state: str, one: object) -> Method | Send:
-        doer = self._doer(place, state, "exit", one)
-        assert isinstance(doer, (Method, Send))  # nothing else is declared on exit
-        return doer
-
-    def _send(self, place: str, state: str, doing: Doing, one: Sending[Any, Any], is_end: bool) -> Send:
-        where = f"{self.label}.{one.label}"
-        commands = returned_by(one.make)
-        if len(commands) != 1 or not _is_sendable(commands[0], Command):
-            raise DefinitionError(f"{where}: it returns one kind of command, always; make a method of each")
-        check_method(where, one.make, ())
-        timeout = self._place(one.label).limit("timeout", one.timeout)
-        is_owed = doing == "exit" or is_end
-        if is_owed and timeout is None:
-            raise DefinitionError(f"{where}: {place} would wait for ever for its answer; give it a timeout")
-        return Send(
-            name=one.label,
-            state=state,
-            doing=doing,
-            make=one.make,
-            command=commands[0],
-            retry=self._place(one.label).retry(one.retry),
-            timeout=timeout,
-            is_owed=is_owed,
-        )
-
-    def _run(self, place: str, state: str, one: Child[Any]) -> Run:
-        where = f"{self.label}.{one.label}"
-        called = called_by(where, one.flow)
-        check_method(where, one.make, ())
-        starts = tuple(returned_by(one.make))
-        for event in starts:
-            if not _is_sendable(event, Event) or spec_of(event).type not in called.starts:
-                said = getattr(event, "__name__", event)
-                raise DefinitionError(
-                    f"{where}: it returns {said}, which does not start {called.label}; that starts on "
-                    f"{' or '.join(start.__name__ for start in called.starts.values())}"
-                )
-        if one.yields not in (called.says or (Done,)):
-            known = ", ".join(said.__name__ for said in called.says) or "Done"
-            said = getattr(one.yields, "__name__", one.yields)
-            raise DefinitionError(f"{where}: yields={said}: when {called.label} completes it says {known}")
-        if one.undo and not called.saga:
-            raise DefinitionError(f"{where}: undo=True, but {called.label} is no saga and cannot be undone")
-        undo = called.saga and not called.insists if one.undo is None else one.undo
-        return Run(
-            name=one.label, state=state, make=one.make, flow=called.name, starts=starts, yields=one.yields, undo=undo
-        )
-
-    def _method(self, place: str, make: Callable[..., Any], arguments: Sequence[str]) -> Method:
-        check_method(place, make, arguments)
-        gives: list[type[Any]] = []
-        for one in returned_by(make):
-            if one is NoneType:
-                continue
-            if one is not self.data:
-                self._check_published(place, one)
-            gives.append(one)
-        return Method(label=_called(make), make=make, gives=tuple(gives))
-
-    def _check_published(self, place: str, one: Any) -> None:
-        if not _is_sendable(one, Event):
-            said = getattr(one, "__name__", one)
-            raise DefinitionError(
-                f"{place}: it returns {said}; an action gives {self.data.__name__}, events that can be published, or "
-                f"None"
-            )
-        if spec_of(one).topic is None:
-            raise DefinitionError(f"{place}: {one.__name__} has no topic, where would it go? Add topic=... to it")
-
-
-def _called(method: Callable[..., Any]) -> str:
-    return getattr(method, "__name__", repr(method))
+        return Place(self.label, state, {}, saga=False).seconds("after", delay)
 
 
 def _fields(event: type[Event]) -> str:
     return ", ".join(event.model_fields) or "none"
-
-
-def _is_sendable(one: object, wanted: type[Message]) -> bool:
-    if not (isinstance(one, type) and issubclass(one, wanted)):
-        return False
-    try:
-        spec_of(one)
-    except DefinitionError:  # abstract
-        return False
-    return True

@@ -10,7 +10,6 @@ from typing import Any
 from orchestra.errors import DecodeError
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Done, Event, FlowFailed, decode_data, encode_data, record_key, spec_of
-from orchestra.flows.approval import Approval
 from orchestra.flows.behaviour import Address
 from orchestra.flows.decision import (
     Answers,
@@ -30,16 +29,17 @@ from orchestra.flows.draft import hops_after
 from orchestra.flows.effect import Effect, EffectStatus
 from orchestra.flows.failure import Cause
 from orchestra.flows.instance import dump_event, load_start
-from orchestra.flows.machine_chart import Ask, Chart, Send
-from orchestra.flows.machine_doing import send_again, undo_of
+from orchestra.flows.machine_chart import Chart
+from orchestra.flows.machine_doing import undo_of
 from orchestra.flows.machine_instance import MachineInstance, load_machine
 from orchestra.flows.machine_outcome import answer_command, answer_flow, command_timer
 from orchestra.flows.machine_picture import picture_of_machine
+from orchestra.flows.machine_request import take_request
 from orchestra.flows.machine_turn import Turn
 from orchestra.flows.machine_view import is_idle, steps, timers, waits_for
 from orchestra.flows.machine_walk import Walk
 from orchestra.flows.picture import Picture
-from orchestra.flows.timer import from_micros, to_micros
+from orchestra.flows.timer import to_micros
 
 
 class CompiledMachine:
@@ -143,7 +143,7 @@ class CompiledMachine:
             case TimerFired():
                 self._take_timer(given, walk, turn)
             case OperatorRequest():
-                self._take_request(given, walk, turn)
+                take_request(given, walk, turn)
         return self._decided(turn, state)
 
     def _decided(self, turn: Turn, before: Json) -> Decision:
@@ -225,116 +225,6 @@ class CompiledMachine:
         turn.note("timer.fired", state, note=one.label)
         if not walk.fire(one.trigger):
             turn.note("event.ignored", state, note=f"{one.label}: its guard says no, or a state within goes first")
-
-    # ---- people
-
-    def _take_request(self, request: OperatorRequest, walk: Walk, turn: Turn) -> None:
-        match request.action:
-            case "cancel":
-                refusal = self._cancel(request, walk, turn)
-            case "approve" | "reject":
-                refusal = self._decide(request, walk, turn)
-            case "retry" | "skip" | "resolve":
-                refusal = self._operate(request, turn)
-            case _:
-                refusal = "a machine cannot do that"
-        who = f"{request.action} by {request.by}: {request.reason}"
-        if refusal is None:
-            turn.note(f"operator.{request.action}", request.step, note=who)
-        else:
-            turn.ignore("operator.refused", request.step, None, "action", f"{who}; not done, because {refusal}")
-
-    def _cancel(self, request: OperatorRequest, walk: Walk, turn: Turn) -> str | None:
-        machine = turn.machine
-        if machine.is_over:
-            return f"it is over: {machine.final or machine.cancelled}"
-        if walk.fire("cancel"):
-            return None
-        walk.leave_all()
-        machine.cancelled = f"cancelled by {request.by}: {request.reason}"
-        machine.status = Status.COMPENSATING
-        turn.note("flow.failed", note=machine.cancelled)
-        return None
-
-    def _decide(self, request: OperatorRequest, walk: Walk, turn: Turn) -> str | None:
-        asks = self._asked(request, turn.machine)
-        if isinstance(asks, str):
-            return asks
-        node = turn.machine.nodes[asks.name]
-        if node["s"] != "waiting":
-            said = {"done": "approved", "rejected": "rejected"}.get(str(node["s"]), "no longer wanted")
-            return f"{asks.name!r} is {said} already" + (f", by {node['by']}" if "by" in node else "")
-        if asks.requester is not None and asks.requester(turn.me()) == request.by:
-            return f"{request.by} asked for it, and does not decide"
-        if asks.role not in request.roles:
-            return f"{request.by} is not known as {asks.role}"
-        yes = request.action == "approve"
-        turn.machine.nodes[asks.name] = {
-            **node,
-            "s": "done" if yes else "rejected",
-            "e": turn.now,
-            "by": request.by,
-            "w": request.reason,
-        }
-        turn.note(f"approval.{'approved' if yes else 'rejected'}", asks.name, note=f"by {request.by}: {request.reason}")
-        decision = Approval(yes, request.by, request.reason, from_micros(turn.now))
-        if not walk.fire(f"{'done' if yes else 'rejected'}:{asks.name}", decision):
-            turn.alert("approval.unused", asks.name, f"{request.action}d by {request.by}, and no transition takes that")
-        return None
-
-    def _asked(self, request: OperatorRequest, machine: MachineInstance) -> Ask | str:
-        if request.step is not None:
-            one = self.chart.asks.get(request.step)
-            if one is None:
-                return f"the machine asks nobody under {request.step!r}"
-            return one if one.name in machine.nodes else f"{request.step!r} has not begun"
-        begun = [one for one in self.chart.asks.values() if one.name in machine.nodes]
-        waiting = [one for one in begun if machine.nodes[one.name]["s"] == "waiting"]
-        if len(waiting) > 1:
-            return f"several decisions are waited for: say which of {', '.join(one.name for one in waiting)}"
-        found = waiting or begun
-        return found[0] if found else "no decision is waited for"
-
-    def _operate(self, request: OperatorRequest, turn: Turn) -> str | None:
-        if request.step is None and request.action != "retry":
-            return "it does not say which command"
-        names = (
-            [request.step]
-            if request.step is not None
-            else [name for name in self.chart.sends if self._failed(name, turn)]
-        )
-        if not names:
-            return "no command waits for an operator"
-        refusals = [self._operate_one(name, request, turn) for name in names]
-        return None if None in refusals else "; ".join(one for one in refusals if one)
-
-    def _failed(self, name: str, turn: Turn) -> bool:
-        effect = turn.effect(name)
-        return effect is not None and effect.command is not None and not effect.status.is_open
-
-    def _operate_one(self, name: str, request: OperatorRequest, turn: Turn) -> str | None:
-        one = self.chart.sends.get(name)
-        if one is None:
-            return f"the machine sends nothing under {name!r}"
-        if (effect := turn.effect(name)) is None:
-            return f"{name!r} was not sent yet"
-        if request.action == "retry" and self._can_retry(one, effect, turn):
-            effect.before = effect.attempts
-            effect.note = ""
-            send_again(one, effect, turn)
-            return None
-        if request.action in ("skip", "resolve") and effect.status is EffectStatus.STUCK:
-            status = EffectStatus.SKIPPED if request.action == "skip" else EffectStatus.RESOLVED
-            effect.settle(status, turn.now, f"{status} by {request.by}: {request.reason}")
-            turn.keep(name, effect)
-            turn.note(f"command.{status}", name, effect, note=effect.note)
-            return None
-        return f"{name!r} is {effect.status}"
-
-    def _can_retry(self, one: Send, effect: Effect, turn: Turn) -> bool:
-        if effect.command is None or effect.status is EffectStatus.RUNNING:
-            return False
-        return one.is_owed or turn.machine.is_active(one.state)
 
     # ---- the end
 

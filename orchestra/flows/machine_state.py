@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import NoneType, UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 from pydantic import BaseModel, ConfigDict
 
@@ -15,6 +14,7 @@ from orchestra.errors import DefinitionError
 from orchestra.events.message import Command, Event
 from orchestra.flows.approval import Approval
 from orchestra.flows.failure import Failure
+from orchestra.flows.method import says
 from orchestra.flows.node import DEFAULT_RETRY, DEFAULT_TIMEOUT, DEFAULT_UNDO_RETRY
 from orchestra.retry import Retry
 
@@ -36,35 +36,6 @@ J = TypeVar("J", bound=Event)
 C = TypeVar("C", bound=Change)
 
 Trigger = Literal["event", "done", "rejected", "failed", "after", "always", "cancel"]
-
-
-def returned_by(make: Callable[..., Any]) -> list[Any]:
-    """The classes that a method says it returns, those in a list or tuple too; None is NoneType.
-
-    Raises:
-        DefinitionError: it does not say, or what it says cannot be read.
-    """
-    place = make.__qualname__
-    try:
-        hints = get_type_hints(make)
-    except (NameError, TypeError, AttributeError) as error:
-        raise DefinitionError(
-            f"{place}: its annotations cannot be read ({error}); import what they name at module level, not under "
-            f"TYPE_CHECKING"
-        ) from None
-    if "return" not in hints:
-        raise DefinitionError(f"{place}: it does not say what it returns; add -> and the class")
-    return list(_alternatives(hints["return"]))
-
-
-def _alternatives(annotation: Any) -> Iterator[Any]:
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType) or (isinstance(origin, type) and issubclass(origin, Sequence)):
-        for part in get_args(annotation):
-            if part is not Ellipsis:
-                yield from _alternatives(part)
-    else:
-        yield NoneType if annotation is None else annotation
 
 
 @dataclass(slots=True, eq=False)
@@ -379,7 +350,7 @@ class State:
         decorator = SendingDecorator(self, when, retry, timeout)
         if make is None:
             return decorator
-        if any(isinstance(one, type) and issubclass(one, Command) for one in returned_by(make)):
+        if any(isinstance(one, type) and issubclass(one, Command) for one in says(make.__qualname__, make)):
             return decorator(make)
         self.doing(when, make)
         return make

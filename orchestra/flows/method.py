@@ -21,8 +21,8 @@ def check_method(place: str, make: Callable[..., Any], arguments: Sequence[str])
         raise DefinitionError(f"{place}: the method is given self and {given}, and cannot take it: {error}") from None
 
 
-def returned(place: str, make: Callable[..., Any], wanted: type) -> list[type[Any]]:
-    """The classes that a method says it returns; None is left out."""
+def says(place: str, make: Callable[..., Any], *, unpack: bool = True) -> list[Any]:
+    """All that a method says it may return, None as NoneType; where ``unpack``, what a list or tuple holds."""
     try:
         hints = get_type_hints(make)
     except (NameError, TypeError, AttributeError) as error:
@@ -32,7 +32,12 @@ def returned(place: str, make: Callable[..., Any], wanted: type) -> list[type[An
         ) from None
     if "return" not in hints:
         raise DefinitionError(f"{place}: it does not say what it returns; add -> and the message's class")
-    alternatives = list(_alternatives(hints["return"], unpack=wanted is Event))
+    return list(_alternatives(hints["return"], unpack=unpack))
+
+
+def returned(place: str, make: Callable[..., Any], wanted: type) -> list[type[Any]]:
+    """The classes that a method says it returns; None is left out."""
+    alternatives = says(place, make, unpack=wanted is Event)
     found = [one for one in alternatives if one is not NoneType]
     for one in found:
         if not _can_be_sent(one, wanted):

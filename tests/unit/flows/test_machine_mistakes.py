@@ -237,7 +237,7 @@ def regions(first: State, end: State) -> dict[str, Any]:
         (lambda f, e: (f.on(Happened, to=e) and f.ignore(HappenedToo)) or {}, ("Happened and HappenedToo both have",)),
         (lambda f, e: f.on(Happened, to=e, when=lambda self: True) and {}, ("Bad.first Happened: when=", "the event")),
         (lambda f, e: f.on(Happened, to=e)(on_left) and {}, ("Bad.first Happened", "cannot take it")),
-        (lambda f, e: f.on(Happened, to=e)(untyped) and {}, ("untyped: it does not say what it returns",)),
+        (lambda f, e: f.on(Happened, to=e)(untyped) and {}, ("Bad.first Happened: it does not say what it returns",)),
         (lambda f, e: f.on(Happened, to=e)(says_text) and {}, ("Bad.first Happened: it returns str", "Nothing")),
         (lambda f, e: f.on(Happened, to=e)(says_other) and {}, ("it returns Other",)),
         (lambda f, e: f.on(Happened, to=e)(says_homeless) and {}, ("Homeless has no topic, where would it go?",)),
