@@ -26,6 +26,7 @@ from services.order_validation import messages as validation
 from services.order_validation.app import app as validation_app
 from services.travel_booking import messages as travel
 from services.travel_booking.app import app as travel_app
+from tests.unit.testing import all_flows, machines
 
 SERVICES = Path(__file__).parent.parent / "services"
 _SHARED_MEMORY = Path("/dev/shm")
@@ -125,9 +126,16 @@ VALIDATION = scenario(validation_app, "order_validation/orders.jsonl", validatio
 ONE_TRIP = Simulation(trips.app, trips.one_trip, check=trips.nothing_is_half_booked)
 SOME_TRIPS = Simulation(trips.app, trips.some_trips, check=trips.nothing_is_half_booked)
 
+ALL_FLOWS = Simulation(
+    all_flows.app, all_flows.journeys, check=all_flows.what_is_booked_is_kept_by_whom_it_was_booked_for
+)
+MACHINES = Simulation(machines.app, machines.a_day_at_the_desk, check=machines.everything_has_one_end)
+
 SIMULATIONS: dict[str, tuple[Simulation, int]] = {
     "one trip": (ONE_TRIP, 10_000),
-    "some trips": (SOME_TRIPS, 8_000),
+    "some trips": (SOME_TRIPS, 5_000),
+    "all flows": (ALL_FLOWS, 2_500),
+    "machines": (MACHINES, 500),
     "food delivery": (FOOD, 500),
     "account transfer": (TRANSFERS, 500),
     "travel booking": (TRAVEL, 500),

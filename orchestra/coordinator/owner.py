@@ -126,6 +126,10 @@ class Owner:
         self._inbox.extend(records)
         self._wake.set()
 
+    def look(self) -> None:
+        """Look at the clock now, and not at the next tick: it was set."""
+        self._wake.set()
+
     def stop_taking(self) -> None:
         """Take nothing more in; :meth:`run` returns when everything that is decided is durable and sent."""
         self._is_taking = False

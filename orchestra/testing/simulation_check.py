@@ -34,6 +34,8 @@ _NEEDS_A_PERSON: Final = ("stuck", "halted", "parked")
 _WAITS_OUTSIDE: Final = frozenset(("wait", "approval", "call", "state"))
 """Kinds of nodes that wait for what only the world can bring."""
 _NO_UNDO: Final = frozenset(("read_only", "retriable", "pivot"))
+_JOINS: Final = frozenset(("any of", "settled"))
+"""Kinds of nodes of which a branch may be undone while the flow goes on, and completes."""
 _NOT_IN_TURN: Final = frozenset(
     (
         *("instance.queued", "instance.parked", "instance.released", "input.waits", "operator.restart"),
@@ -127,13 +129,14 @@ def _check_accounts(director: Director, coordinator: Coordinator) -> None:
         views = {view["name"]: StepView(**view) for view in _views(instance)}
         mine = [effect for effect in by_flow.get(key, []) if _run_of(effect.id) == instance.run]
         undone = {_step_of(effect.id) for effect in mine if effect.phase == "undo" and commands.was_done(effect)}
+        has_branches = any(view.kind in _JOINS for view in views.values())
         for effect in mine:
             if effect.phase != "action":
                 continue
             view = views.get(effect.step)
             if standing.status == b"compensated":
                 _check_undone(effect, view, undone, commands)
-            elif view is not None and view.status == "done" and _step_of(effect.id) in undone:
+            elif view is not None and view.status == "done" and _step_of(effect.id) in undone and not has_branches:
                 raise Violation("undone, and completed", f"{effect.id} was undone, and {key} is completed")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from orchestra.app import App
 from orchestra.coordinator.names import Names
+from orchestra.coordinator.owner import Owner
 from orchestra.coordinator.runtime import CoordinatorRuntime
 from orchestra.errors import TransportError
 from orchestra.health.facts import PartitionFacts
@@ -46,7 +47,7 @@ _LOOKS: Final = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between two looks at whether everything rests: few at first, for most runs end soon."""
 _LONGEST: Final = 900.0
 """Seconds that a run may go on in the loop without coming to rest, after the last fault is over."""
-_MOST_SKIPS: Final = 500
+_MOST_SKIPS: Final = 1000
 
 
 class Deployment:
@@ -130,8 +131,7 @@ class Director:
                 skips += 1
                 if skips > _MOST_SKIPS:
                     raise Violation("goes on for ever", f"{_MOST_SKIPS} timers have fired, and there are more")
-                self.clock.skipped += seconds
-                self._ring()
+                self._skip(seconds)
             elif self._telling.done():
                 self._telling.result()
                 return
@@ -263,23 +263,33 @@ class Director:
         behind = end - (facts.position or 0) + facts.window
         return f"has {behind} records of {facts.partition.topic} to handle" if behind else None
 
+    def _skip(self, seconds: float) -> None:
+        """Set the world's clock, and have everybody look at theirs."""
+        self.clock.skipped += seconds
+        for _, owner in self._owners():
+            owner.look()
+        self._ring()
+
+    def _owners(self) -> Iterator[tuple[Process, Owner]]:
+        """Who has a shard, and in which process."""
+        for process in self.processes:
+            for runtime in process.runtimes.values() if not process.is_gone else ():
+                if isinstance(runtime, CoordinatorRuntime):
+                    yield from (
+                        (process, keeper.owner)
+                        for keeper in runtime.keepers.values()
+                        if keeper.is_open and keeper.owner is not None
+                    )
+
     def _next_moment(self) -> float | None:
         """Seconds until somebody wants to go on: an instance's timer, by the clock of whoever has it, or the story."""
         now = self.clock.now()
         moments = [(alarm.due - now).total_seconds() for alarm in self._alarms]
         if self._telling is not None and not self._telling.done() and not moments:
             return None
-        for process in self.processes:
-            if process.is_gone:
-                continue
-            theirs = process.clock.now()
-            for runtime in process.runtimes.values():
-                if isinstance(runtime, CoordinatorRuntime):
-                    owners = [
-                        each.owner for each in runtime.keepers.values() if each.is_open and each.owner is not None
-                    ]
-                    due = [at for owner in owners if (at := owner.shard.roster.next_due()) is not None]
-                    moments += [(at - theirs).total_seconds() for at in due]
+        for process, owner in self._owners():
+            if (due := owner.shard.roster.next_due()) is not None:
+                moments.append((due - process.clock.now()).total_seconds())
         return max(min(moments), 0.0) + 0.001 if moments else None
 
     # ---- what breaks

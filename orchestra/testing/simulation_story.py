@@ -10,6 +10,7 @@ from pydantic_core import from_json
 
 from orchestra.coordinator.journal import ADVANCED, ALERTED
 from orchestra.coordinator.record import CLAIM, POSITION, RESERVED
+from orchestra.testing.simulation_process import EPOCH
 from orchestra.testing.simulation_watch import Event
 
 _WIDTH: Final = 15
@@ -35,7 +36,8 @@ def tell(history: Sequence[Event]) -> str:
 
 
 def _lines(event: Event) -> Iterator[str]:
-    start = f"{event.now:%H:%M:%S}.{event.now.microsecond // 1000:03d}"
+    days = (event.now - EPOCH).days
+    start = f"{f'day {days} ' if days else ''}{event.now:%H:%M:%S}.{event.now.microsecond // 1000:03d}"
     if event.record is None:
         yield f"{start}  {event.who:<{_WIDTH}} {event.what}"
         return

@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from orchestra.bus.bus import Bus
 from orchestra.coordinator.deployed import Flows
 from orchestra.coordinator.record import decode_instance
+from orchestra.coordinator.request import request_record
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
 from orchestra.events.cloudevents import decode
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Command, Event, Message, spec_of
-from orchestra.flows.decision import StepView
+from orchestra.flows.decision import OperatorAction, OperatorRequest, StepView, instance_id
+from orchestra.flows.saga import definition_of
 from orchestra.testing.simulation_run import Director
 from orchestra.transport.port import Record
 
@@ -62,7 +64,9 @@ class World:
         self.random = Random(f"story {director.plan.seed}")
         self._director = director
         self._bus: Bus | None = None
+        self._sender = director.outside.publisher()
         self._published = 0
+        self._asked = 0
 
     @property
     def seed(self) -> int:
@@ -86,7 +90,7 @@ class World:
     async def open(self) -> None:
         """Before the story begins."""
         transport, settings = self._director.outside, self._director.settings
-        publisher = transport.publisher()
+        publisher = self._sender = transport.publisher()
         await publisher.start()
         self._bus = Bus(
             publisher,
@@ -116,6 +120,51 @@ class World:
     async def ask(self, command: Command[R, J], *, timeout: Duration = "30s") -> R | J:
         """The outcome of a command, as :meth:`orchestra.Bus.ask` gives it."""
         return await self.bus.ask(command, timeout=timeout)
+
+    async def operate(
+        self,
+        flow: Any,
+        key: str,
+        action: OperatorAction,
+        *,
+        by: str = "ann",
+        reason: str = "the story says so",
+        step: str | None = None,
+        roles: Sequence[str] = (),
+    ) -> None:
+        """Ask something of an instance, as an operator does: it is stored when this returns, and heard of later.
+
+        Args:
+            flow: a flow class, or the name of one; ``key`` is the instance's business key.
+            action: ``cancel``, ``retry``, ``restart``, ``skip``, ``resolve``, ``approve`` or ``reject``.
+            step: which step it is about, where several could be meant.
+            roles: what ``by`` is known to be.
+
+        Raises:
+            DefinitionError: no coordinator here has such a flow.
+        """
+        director = self._director
+        name = _name_of(flow)
+        for coordinator in director.deployment.coordinators:
+            if coordinator.flows.newest(name) is not None:
+                break
+        else:
+            raise DefinitionError(f"world.operate({name!r}, ...): no coordinator of this app has such a flow")
+        self._asked += 1
+        record = request_record(
+            director.deployment.names[coordinator.name],
+            coordinator.partitions,
+            instance_id(name, key),
+            OperatorRequest(action, by, reason, step, tuple(roles)),
+            event_id=f"story-request-{self._asked}",
+            now=self.now(),
+            source="/story",
+        )
+
+        async def send() -> None:
+            await self._sender.publish([record])
+
+        await director.publish(send)
 
     async def sleep(self, duration: Duration) -> None:
         """Let so much time pass. Costs nothing while nothing happens, be it a month."""
@@ -163,7 +212,7 @@ class World:
             flow: a flow class, or the name of one. Default: of all flows.
         """
         director = self._director
-        wanted = flow if flow is None or isinstance(flow, str) else _name_of(flow)
+        wanted = None if flow is None else _name_of(flow)
         found: list[SimulatedInstance] = []
         for coordinator in director.deployment.coordinators:
             for key, standing in director.watch.standing[coordinator.name].items():
@@ -173,15 +222,13 @@ class World:
 
     def instance(self, flow: Any, key: str) -> SimulatedInstance | None:
         """One instance by its business key, or None."""
-        from orchestra.flows.decision import instance_id
-
-        wanted = instance_id(flow if isinstance(flow, str) else _name_of(flow), key)
+        wanted = instance_id(_name_of(flow), key)
         return next((each for each in self.instances(flow) if each.id == wanted), None)
 
 
 def _name_of(flow: Any) -> str:
-    from orchestra.flows.saga import definition_of
-
+    if isinstance(flow, str):
+        return flow
     return definition_of(flow).name if isinstance(flow, type) else str(flow.name)
 
 
