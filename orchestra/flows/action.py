@@ -82,8 +82,9 @@ def _replied_late(node: StepNode, state: StepState, event: Envelope, reply: Even
 def _append_undo(node: StepNode, state: StepState, draft: Draft) -> None:
     state.undo = undo_of(state)
     draft.note("undo.planned", node.name, note="appended: its action was done after all")
-    if draft.instance.status is Status.COMPENSATED:
-        draft.instance.status = Status.COMPENSATING
+    if draft.instance.status.is_final:
+        was_undone = draft.instance.status is Status.COMPENSATED
+        draft.instance.status = Status.COMPENSATING if was_undone else Status.RUNNING
         draft.instance.ended = None
 
 

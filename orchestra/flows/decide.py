@@ -351,7 +351,7 @@ class CompiledFlow:
         return None if None in refusals else "; ".join(one for one in refusals if one)
 
     def _is_left_to_operator(self, name: str, instance: Instance) -> bool:
-        is_halted = instance.status is Status.HALTED and instance.progress(name) is Progress.FAILED
+        is_halted = instance.status is Status.HALTED and name in self._follow.halting(instance)
         return is_halted or instance.undoing(name) is Undoing.STUCK
 
     def _awaits_decision(self, name: str, instance: Instance) -> bool:
@@ -362,6 +362,8 @@ class CompiledFlow:
         state = draft.instance.nodes.get(step)
         if state is None:
             return f"{step!r} has not begun" if step in self._parts else f"the flow has no step {step!r}"
+        if step in draft.instance.lost and draft.instance.undoing(step) not in (Undoing.ACTIVE, Undoing.STUCK):
+            return f"{step!r}: its branch was let go of: restart the flow, or cancel it"
         node, behaviour = self._parts[step]
         draft.touched.append(step)
         values = self._follow.values(node.needs, draft.instance)

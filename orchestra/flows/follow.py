@@ -149,8 +149,9 @@ class Follow:
         if not undoing.issubset(_OVER):
             instance.status = Status.STUCK if Undoing.STUCK in undoing else Status.RUNNING
             return False
-        said = () if end is None else draft.ending("completed", end, self.values(end.needs, instance)())
-        draft.answer(said[0] if said else Done())
+        if not instance.announced:
+            said = () if end is None else draft.ending("completed", end, self.values(end.needs, instance)())
+            draft.answer(said[0] if said else Done())
         self._end(draft, Status.COMPLETED)
         return True
 

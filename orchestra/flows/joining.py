@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestra.flows.behaviour import Quiet, Values, Yields
-from orchestra.flows.decision import Json, StepView
+from orchestra.flows.decision import Json, OperatorRequest, StepView
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import AnyOfNode, Graph, JoinNode, SettledNode
@@ -65,6 +65,11 @@ class _Joining(Quiet):
     def views(self, node: JoinNode, state: JoinState | None) -> Iterator[StepView]:
         status, note = ("waiting", "") if state is None else (state.status, state.note)
         yield StepView(node.name, status, self.kind, note=note)
+
+    def operate(
+        self, node: JoinNode, state: JoinState, request: OperatorRequest, values: Values, draft: Draft
+    ) -> str | None:
+        return "its branches were let go of: restart the flow, or cancel it"
 
     def waits_for(self, node: JoinNode, state: JoinState, instance: Instance) -> Iterable[str]:
         return ()

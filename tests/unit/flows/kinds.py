@@ -240,6 +240,22 @@ class HaltingLoops(Flow, name="kinds-halting-loops"):
         return Do(id=self.began.id)
 
 
+class HaltingBranches(Flow, name="kinds-halting-branches"):
+    """No saga: it halts when both branches have failed, and what was given up is not retried."""
+
+    began = starts_on(Began)
+
+    @step(undo=Undo)
+    def a(self) -> Do:
+        return Do(id=self.began.id)
+
+    @step(undo=Undo)
+    def b(self) -> Do:
+        return Do(id=self.began.id)
+
+    either = any_of(a, b)
+
+
 class Six(Saga, name="kinds-six"):
     """Six steps, three of them side by side."""
 
@@ -274,4 +290,4 @@ class Six(Saga, name="kinds-six"):
         return Do(id=self.began.id)
 
 
-ALL: tuple[type[Flow], ...] = (AnyOf, Settled, Waits, Halts, Child, Parent, Loops, HaltingLoops, Six)
+ALL: tuple[type[Flow], ...] = (AnyOf, Settled, Waits, Halts, Child, Parent, Loops, HaltingLoops, HaltingBranches, Six)

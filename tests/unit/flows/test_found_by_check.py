@@ -8,7 +8,7 @@ from orchestra import Done
 from orchestra.events.envelope import compose
 from orchestra.flows.decision import Decision, Occurred, Status, TimerFired
 from tests.unit.flows.incident import AlarmRaised, Incident
-from tests.unit.flows.kinds import AnyOf, Began, Halts, No, Paid, Settled, Waits
+from tests.unit.flows.kinds import AnyOf, Began, HaltingBranches, Halts, No, Paid, Settled, Waits
 from tests.unit.flows.play import Play
 
 BEGAN = Began(id="k")
@@ -106,3 +106,31 @@ def test_a_flow_whose_time_is_up_halts_until_somebody_retries_it() -> None:
 
     assert play.status is Status.RUNNING
     assert play.statuses()["paid"] == "done"
+
+
+def test_hazard_10_a_branch_that_was_done_after_all_is_undone_though_the_flow_is_completed() -> None:
+    play = Play(Settled, BEGAN)
+    play.answer("a", Done())
+    play.answer("b", No())
+    play.answer("last", Done())
+    assert play.status is Status.COMPLETED
+
+    play.answer("b", Done())
+    assert (play.status, play.phases()) == (Status.RUNNING, ["b/undo"])
+    play.undone("b", Done())
+
+    assert play.status is Status.COMPLETED
+    assert [one.event.type for one in play.sent].count("kinds.ended.v1") == 1
+    assert "outcome.contradiction" in play.codes()
+
+
+def test_what_was_let_go_of_is_not_retried_when_a_flow_halts_because_of_it() -> None:
+    play = Play(HaltingBranches, BEGAN)
+    play.answer("a", No())
+    play.answer("b", No())
+    assert play.status is Status.HALTED
+
+    for name in (None, "a", "either"):
+        assert not play.operate("retry", name).changed
+        assert "restart the flow, or cancel it" in play.last.journal[0].note
+    assert play.operate("cancel").status is Status.COMPENSATED
