@@ -15,7 +15,7 @@ from bench.bench import Bench
 from bench.figures import Figure, percentile
 from bench.flows import Asked, Did, Ended, Parallel, ThreeSteps, doers, three
 from orchestra.events.envelope import Envelope, compose
-from orchestra.flows.decision import Decision, Definition, Emission, Json, Outcome, instance_id
+from orchestra.flows.decision import Decision, Definition, Emission, Json, Occurred, Outcome, instance_id
 from orchestra.flows.saga import definition_of
 from orchestra.testing.memory import published, running_in_memory
 
@@ -104,15 +104,15 @@ async def records() -> list[tuple[int, int]]:
     return [(len(instance), len(outbox)) for instance, _, outbox in (value.partition(b"\n") for value in values)]
 
 
-def cost(definition: Definition, state: Json, outcome: Outcome) -> float:
+def cost(definition: Definition, state: Json, given: Outcome | Occurred) -> float:
     """Microseconds of one decision. The event is a new one each time: what it remembers of itself is not reused."""
     best = float("inf")
     gc.disable()
     try:
         for _ in range(ROUNDS):
-            given = [_fresh(outcome) for _ in range(EACH)]
+            inputs = [_fresh(given) for _ in range(EACH)]
             begun = time.thread_time()
-            for each in given:
+            for each in inputs:
                 definition.advance(state, each, now=NOW)
             best = min(best, time.thread_time() - begun)
             gc.collect()
@@ -121,5 +121,5 @@ def cost(definition: Definition, state: Json, outcome: Outcome) -> float:
     return best / EACH * 1e6
 
 
-def _fresh(outcome: Outcome) -> Outcome:
-    return Outcome(outcome.effect_id, outcome.event.evolve())
+def _fresh(given: Outcome | Occurred) -> Outcome | Occurred:
+    return given._replace(event=given.event.evolve())
