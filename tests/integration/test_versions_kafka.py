@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -127,6 +128,8 @@ def test_forward_back_and_forward_again_while_orders_come(kafka: Kafka) -> None:
         assert min(ended[1].total(), ended[2].total()) >= 30
         assert ended[1]["compensated"] + ended[2]["compensated"] == 18
         assert waiting[2]["parked"] <= ended[2].total()
+        assert _decided_as_they_were(s, 1, "tests.unit.flows.shop:FoodOrder") == ended[1].total()
+        assert _decided_as_they_were(s, 2, "tests.unit.flows.shop_versions:FoodOrderV2") == ended[2].total()
         assert _mails(s) == {f"food-order/{number}" for number in _ended(s, 2, "completed")}
 
 
@@ -154,6 +157,19 @@ def test_running_instances_follow_and_an_altered_version_is_refused(kafka: Kafka
         assert refused.returncode == 2
         assert "food-order version 1 has another graph" in refused.stderr
         assert "~ assign: needs nothing (before: charge)" in refused.stderr
+
+
+def _decided_as_they_were(s: Site, version: int, flow: str) -> int:
+    """How many histories of a version, whatever befell them, come out the same when they are run once more."""
+    lines = s.reads("instances", "history", f"{APP}:both").splitlines()
+    last = {(entry := json.loads(line))["instance"]: entry["flow_version"] for line in lines}
+    wanted = [line for line in lines if last[json.loads(line)["instance"]] == version]
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write("\n".join(wanted))
+        file.flush()
+        found = json.loads(s.reads("check", flow, "--histories", file.name, "--json"))
+    assert not [one for one in found if one["divergence"] or one["skipped"]]
+    return len(found)
 
 
 def _mails(s: Site) -> set[str]:
