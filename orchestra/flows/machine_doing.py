@@ -17,7 +17,7 @@ def send(one: Send, turn: Turn) -> None:
     """Its state is entered or left: the command goes out, as an effect of its own for each visit."""
     command = checked(f"{turn.chart.label}.{one.name}", one.make(turn.me()), one.command)
     before = turn.effect(one.name)
-    if before is not None and before.status.is_open:
+    if before is not None and (before.status.is_open or before.status is EffectStatus.STUCK):
         turn.note("command.superseded", one.name, before, note="its state is entered or left again: a new one counts")
     effect = Effect(iteration=0 if before is None else before.iteration + 1, started=turn.now)
     effect.command = encode_data(command).decode()

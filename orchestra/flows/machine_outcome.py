@@ -38,7 +38,9 @@ def answer_command(one: Send, address: Address, event: Envelope, walk: Walk, tur
     elif answer is Answer.REPLY:
         assert value is not None
         _replied(one, effect, event, value, walk, turn)
-    elif not effect.status.is_open:
+    elif not effect.status.is_open or (
+        one.is_owed and isinstance(value, StepFailed) and effect.status is EffectStatus.BACKING_OFF
+    ):
         turn.ignore("input.ignored", one.name, effect, "action", f"{event.type}, but the command is {effect.status}")
     elif effect.status is EffectStatus.BACKING_OFF and _is_old(one, effect, value):
         turn.ignore("input.ignored", one.name, effect, "action", f"{event.type}, but it waits to be sent again")

@@ -19,7 +19,7 @@ from orchestra.ids import derived_id
 
 
 class Turn(AnyDraft[Chart, MachineInstance]):
-    """One decision in the making. ``origin``: the trigger of the input that it answers."""
+    """One decision in the making. ``origin``: the last trigger of a transition that was taken, eventless ones apart."""
 
     def __init__(self, chart: Chart, machine: MachineInstance, now: datetime) -> None:
         super().__init__(chart, machine, now)

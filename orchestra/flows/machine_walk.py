@@ -89,7 +89,8 @@ class Walk:
     def _completion(self) -> bool:
         if not self._queue:
             return False
-        if (found := self.select(self._queue.popleft())).transitions:
+        if (found := self.select(trigger := self._queue.popleft())).transitions:
+            self._turn.origin = trigger
             self._step(found.transitions, ())
         return True
 
@@ -106,6 +107,7 @@ class Walk:
             self._machine.deferred = [*kept[:place], *kept[place + 1 :]]
             self._turn.note("event.recalled", note=f"{kind}, which had come early")
             if found.transitions:
+                self._turn.origin = f"event:{kind}"
                 self._step(found.transitions, (event,))
             else:
                 self.surplus(found, kind or "", text)

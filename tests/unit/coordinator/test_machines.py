@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 import orchestra
-from orchestra import Context, Coordinator, Done, Service, Undo
+from orchestra import Context, Coordinator, Data, Done, Event, Key, Service, StateMachine, Undo, starts_on, state
 from orchestra.bus.bus import Bus
 from orchestra.coordinator.names import Names
 from orchestra.coordinator.request import request_record
@@ -71,7 +71,7 @@ class Yard:
 @asynccontextmanager
 async def yard(*services: Service) -> AsyncIterator[Yard]:
     clock = ShiftedClock(START)
-    coordinator = Coordinator("post", flows=[Parcel, Loan, CreditCheck], partitions=2)
+    coordinator = Coordinator("post", flows=[Parcel, Loan, CreditCheck, Membership], partitions=2)
     async with (
         running_in_memory(coordinator, *services, clock=clock) as log,
         orchestra.connect(transport=log) as bus,
@@ -139,6 +139,38 @@ async def test_a_loan_that_is_withdrawn_cancels_its_check_and_undoes_it() -> Non
         await until(lambda: "flow.stopped" in it.journal(), "it has stopped")
         assert undone == ["l-1-credit"]
         assert not published(it.log, loans.LoanPaidOut)
+
+
+class MembershipBegun(Event, type="club.membership.begun.v1", topic="club"):
+    member: Key[str]
+
+
+class MembershipEnded(Event, type="club.membership.ended.v1", topic="club"):
+    member: Key[str]
+
+
+class Membership(StateMachine[Data], name="membership"):
+    """While somebody is a member, what the credit check has done stands; then it is undone."""
+
+    begun = starts_on(MembershipBegun)
+    member = state(initial=True)
+    over = state(final=True)
+
+    @member.runs(CreditCheck, yields=loans.CreditScored)
+    def check(self) -> loans.CreditCheckAsked:
+        return loans.CreditCheckAsked(check_id=self.begun.member, amount=1)
+
+    member.on(MembershipEnded, to=over)
+
+
+async def test_a_flow_that_has_completed_is_undone_when_its_state_is_left() -> None:
+    undone: list[str] = []
+    async with yard(bureau(700, None, undone), identity()) as it:
+        await it.bus.publish(MembershipBegun(member="m-1"))
+        await until(lambda: "flow.completed" in it.journal())
+        await it.bus.publish(MembershipEnded(member="m-1"))
+        await until(lambda: "flow.undone" in it.journal(), "it is undone")
+        assert undone == ["m-1"]
 
 
 def bureau(score: int, silent: asyncio.Event | None = None, undone: list[str] | None = None) -> Service:
