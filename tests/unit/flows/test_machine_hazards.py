@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any, Never
 
 import pytest
@@ -164,6 +165,23 @@ class Retried(StateMachine[Counted], name="hazard-retried"):
         return Counted(count=self.data.count + 1)
 
     act.done(to=end)
+
+
+def test_what_is_sent_on_leaving_never_expires_and_what_is_sent_on_entry_does() -> None:
+    play = lost()
+    assert play.command("search").event.moment("expirytime") == play.now + timedelta(hours=2)
+    play.answer("search", ParcelFound(depot="west"))
+    assert play.command("end_search").event.moment("expirytime") is None
+
+
+def test_a_dead_letter_behind_a_timeout_does_not_begin_the_pause_anew() -> None:
+    play = lost()
+    play.answer("search", ParcelFound(depot="west"))
+    play.fire("end_search")
+    due = play.timer_of("end_search").due
+    play.dead_letter("end_search")
+    assert play.whats() == ["input.ignored"]
+    assert play.timer_of("end_search").due == due
 
 
 # ---- 16, 17: events
