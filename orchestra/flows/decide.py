@@ -226,7 +226,7 @@ class CompiledFlow:
             draft.ignore("outcome.unknown", None, None, "action", f"nothing was sent under {given.effect_id!r}")
             return
         draft.cause = given.event.id
-        draft.trace = given.event.extensions if "traceparent" in given.event.extensions else draft.trace
+        draft.follow_trace(given.event)
         node, behaviour = self._parts[address.step]
         draft.touched.append(address.step)
         behaviour.outcome(node, state, address, given.event, draft)

@@ -115,6 +115,13 @@ class AnyDraft(Generic[D, B]):
         self.bears: Callable[[Cause, str, str | None], None] | None = None
         """Who takes a failure upon itself, while something is done for a part of a node."""
 
+    def follow_trace(self, event: Envelope) -> None:
+        """What follows belongs to the trace of this event, if it has one."""
+        parent = event.get("traceparent")
+        if parent is not None:
+            state = event.get("tracestate")
+            self.trace = {"traceparent": parent} if state is None else {"traceparent": parent, "tracestate": state}
+
     # ---- what it says
 
     def note(

@@ -95,41 +95,51 @@ class Effect:
         self.note = note
 
     def dump(self) -> Json:
-        raw: Json = {"s": self.status.value}
-        for short, name in _SHORT:
-            if value := getattr(self, name):
-                raw[short] = value
+        # Each by itself: it runs at every decision, for whatever is under way.
+        raw: Json = {"s": self.status._value_}
+        if self.attempts:
+            raw["a"] = self.attempts
+        if self.iteration:
+            raw["i"] = self.iteration
+        if self.generation:
+            raw["g"] = self.generation
+        if self.started is not None:
+            raw["t"] = self.started
+        if self.ended is not None:
+            raw["e"] = self.ended
+        if self.key is not None:
+            raw["k"] = self.key
+        if self.command is not None:
+            raw["c"] = self.command
         if self.outcome is not None:
             raw["o"] = self.outcome.dump()
+        if self.before or self.due or self.last or self.note or self.letter or self.asked:
+            raw |= {short: value for short, name in _RARE if (value := getattr(self, name))}
         return raw
 
     @classmethod
     def load(cls, raw: Mapping[str, Any]) -> Effect:
-        effect = cls(EffectStatus(raw["s"]))
+        effect = cls(_STATUSES[raw["s"]])
         for short, value in raw.items():
-            if name := _LONG.get(short):
+            if (name := _LONG.get(short)) is not None:
                 setattr(effect, name, value)
         if "o" in raw:
             effect.outcome = Recorded.load(raw["o"])
         return effect
 
 
-_SHORT = (
-    ("a", "attempts"),
-    ("b", "before"),
-    ("i", "iteration"),
-    ("g", "generation"),
-    ("d", "due"),
-    ("t", "started"),
-    ("e", "ended"),
-    ("l", "last"),
-    ("k", "key"),
-    ("c", "command"),
-    ("w", "note"),
-    ("x", "letter"),
-    ("q", "asked"),
-)
-_LONG = dict(_SHORT)
+_STATUSES = {status.value: status for status in EffectStatus}
+_RARE = (("b", "before"), ("d", "due"), ("l", "last"), ("w", "note"), ("x", "letter"), ("q", "asked"))
+_LONG = {
+    "a": "attempts",
+    "i": "iteration",
+    "g": "generation",
+    "t": "started",
+    "e": "ended",
+    "k": "key",
+    "c": "command",
+    **dict(_RARE),
+}
 
 
 class Answer(StrEnum):
