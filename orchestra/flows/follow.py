@@ -136,7 +136,7 @@ class Follow:
         return all(progress(one) is Progress.DONE for one in self._before[node.name])
 
     def _complete(self, draft: Draft) -> bool:
-        if draft.is_busy:
+        if draft.is_busy and not draft.instance.lost:  # what has begun may have been let go of since
             return False
         instance, end = draft.instance, self._graph.completed
         undoing: set[Undoing] = set()

@@ -1,14 +1,14 @@
-"""Histories that ``orchestra check`` has found the engine to get wrong, as it printed them."""
+"""Histories that ``orchestra check``, or the reference, has found the engine to get wrong."""
 
 from __future__ import annotations
 
 from itertools import count
 
-from orchestra import Done
+from orchestra import Done, Saga, any_of, optional, starts_on, step
 from orchestra.events.envelope import compose
 from orchestra.flows.decision import Decision, Occurred, Status, TimerFired
 from tests.unit.flows.incident import AlarmRaised, Incident
-from tests.unit.flows.kinds import AnyOf, Began, HaltingBranches, Halts, No, Paid, Settled, Waits
+from tests.unit.flows.kinds import AnyOf, Began, Do, HaltingBranches, Halts, No, Paid, Settled, Waits
 from tests.unit.flows.play import Play
 
 BEGAN = Began(id="k")
@@ -27,8 +27,8 @@ def test_hazard_10_a_late_rejection_in_a_branch_that_was_let_go_of_leaves_a_comp
 
 def test_hazard_13_a_stuck_undo_in_a_lost_branch_makes_the_instance_stuck_though_others_wait_for_it() -> None:
     play = Play(AnyOf, BEGAN)
-    for step in ("first", "b", "a", "b2", "pay"):
-        play.answer(step, Done())
+    for name in ("first", "b", "a", "b2", "pay"):
+        play.answer(name, Done())
     for _ in range(9):
         play.time_out("b2", "undo")
     assert play.status is Status.RUNNING
@@ -134,3 +134,26 @@ def test_what_was_let_go_of_is_not_retried_when_a_flow_halts_because_of_it() -> 
         assert not play.operate("retry", name).changed
         assert "restart the flow, or cancel it" in play.last.journal[0].note
     assert play.operate("cancel").status is Status.COMPENSATED
+
+
+class Eager(Saga, name="found-eager"):
+    """One branch is done as the flow starts, so the other is let go of before anybody has answered it."""
+
+    began = starts_on(Began)
+
+    def never(self) -> bool:
+        return False
+
+    @optional(when=never, kind="read_only")
+    def omitted(self) -> Do:
+        return Do(id=self.began.id)
+
+    @step(kind="read_only")
+    def asked(self) -> Do:
+        return Do(id=self.began.id)
+
+    either = any_of(omitted, asked)
+
+
+def test_hazard_30_a_flow_whose_last_branch_is_let_go_of_as_it_starts_is_over() -> None:
+    assert Play(Eager, BEGAN).status is Status.COMPLETED

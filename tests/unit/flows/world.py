@@ -12,11 +12,12 @@ from typing import Any, Protocol, TypeVar
 
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Command, Done, Event, Key, StepFailed, StepRefused, Undo
-from orchestra.flows.decision import Decision, Outcome, Status, TimerFired
+from orchestra.flows.decision import Decision, Occurred, OperatorRequest, Outcome, Status, TimerFired
+from orchestra.flows.declare import any_of, approval, delay, optional, settled, wait_for
 from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
 from orchestra.retry import Retry
 from tests.unit.flows.play import Play
-from tests.unit.flows.reference import Reference, Rule
+from tests.unit.flows.reference import JOINS, WAITING, Reference, Rule
 
 T = TypeVar("T")
 
@@ -54,6 +55,18 @@ def revert(self: Any, reply: Done | None) -> Revert:
     return Revert(id=self.began.id, known=reply is not None)
 
 
+def always(self: Any, *needed: Any) -> bool:
+    return True
+
+
+def never(self: Any, *needed: Any) -> bool:
+    return False
+
+
+class Knocked(Event, type="model.knocked.v1", topic="model"):
+    id: Key[str]
+
+
 def end(self: Any, *given: Any) -> Ended:
     return Ended(id=self.began.id)
 
@@ -66,16 +79,26 @@ def random_flow(pick: Pick) -> tuple[type[Flow], Reference]:
     for name in "abcd"[: pick([2, 3, 4])]:
         some = [one for one in rules if pick([True, False])][:3]
         _add_fallible(name, tuple(some), pick, members, rules)
+    if pick([True, False]):
+        _add_waiting(pick, members, rules)
+    if pick([True, False]):
+        _add_join(pick, members, rules)
     if base is Saga:
         if pick([True, True, False]):
-            before = tuple(rules)
+            before = outside(rules)
             members["p"] = pivot(after=[members[one] for one in before], retry=Retry(attempts=2))(do)
             rules["p"] = Rule(before, "pivot", 2)
-        before = tuple(rules)
+        before = outside(rules)
         for name in "xy"[: pick([0, 1, 2])]:
             members[name] = step(after=[members[one] for one in before], kind="retriable")(do)
             rules[name] = Rule(before, "retriable")
     return type(Flow)("Random", (base,), members, name="random"), Reference(rules, saga=base is Saga)
+
+
+def outside(rules: dict[str, Rule]) -> tuple[str, ...]:
+    """What is in no branch of a join."""
+    reference = Reference(rules)
+    return tuple(one for one in rules if not reference.join_of(one))
 
 
 def _add_fallible(
@@ -84,16 +107,48 @@ def _add_fallible(
     nodes = [members[one] for one in before]
     tries = pick([1, 2, 3])
     options: dict[str, Any] = {"retry": Retry(attempts=tries)}
-    how, undo_tries = pick(["method", "method", "built-in", "read_only"]), pick([1, 2])
-    if how == "method":
-        members[name] = step(*nodes, **options)(do)
+    how, undo_tries = pick(["method", "method", "built-in", "read_only", "optional"]), pick([1, 2])
+    omitted = how == "optional" and pick([True, False])
+    if how in ("method", "optional"):
+        declared = optional(*nodes, **options, when=never if omitted else always) if how == "optional" else None
+        members[name] = (declared or step(*nodes, **options))(do)
         members[name].undo(retry=Retry(attempts=undo_tries))(revert)
     elif how == "built-in":
         members[name] = step(*nodes, **options, undo=Undo)(do)
     else:
         members[name] = step(*nodes, **options, kind="read_only")(do)
     kind = "read_only" if how == "read_only" else "compensatable"
-    rules[name] = Rule(before, kind, tries, undo_tries=10 if how == "built-in" else undo_tries)
+    rules[name] = Rule(before, kind, tries, undo_tries=10 if how == "built-in" else undo_tries, omitted=omitted)
+
+
+def _add_waiting(pick: Pick, members: dict[str, Any], rules: dict[str, Rule]) -> None:
+    """A node that waits for time, an event or a person, and a step behind it."""
+    kind, before = pick(["delay", "wait", "approval"]), tuple(one for one in rules if pick([True, False, False]))
+    after, on_time = [members[one] for one in before], pick(["done", "no"])
+    how: Any = "continue" if on_time == "done" else "fail"
+    if kind == "delay":
+        members["w"], on_time = delay("1h", after=after), "done"
+    elif kind == "wait":
+        members["w"] = wait_for(Knocked, after=after, timeout="1h", on_timeout=how)
+    else:
+        members["w"] = approval(*after, role="boss", timeout="1h", on_timeout=how)
+    rules["w"] = Rule(before, kind, on_time=on_time)
+    _add_fallible("e", ("w",), pick, members, rules)
+
+
+def _add_join(pick: Pick, members: dict[str, Any], rules: dict[str, Rule]) -> None:
+    """Two nodes that nothing else needs, of which one may fail."""
+    free = [one for one in rules if not any(one in rule.before for rule in rules.values())]
+    if len(free) < 2:
+        return
+    ends = free[:2]
+    nodes = [members[one] for one in ends]
+    kind = pick(["any_of", "settled"])
+    least = 1 if kind == "any_of" else pick([0, 1, 2])
+    members["j"] = any_of(*nodes) if kind == "any_of" else settled(*nodes, at_least=least)
+    rules["j"] = Rule(tuple(ends), kind, least=least)
+    if pick([True, False]):
+        _add_fallible("f", ("j",), pick, members, rules)
 
 
 @dataclass
@@ -207,7 +262,9 @@ class History:
         self.play.now = max(self.play.now, timer.due or self.play.now + timedelta(seconds=timer.delay))
         decision = self.play.give(fired)
         sent: set[tuple[str, str]] = set()
-        if timer.due is not None:
+        if self.model.rules[name].kind in WAITING:
+            self.model.time_is_up(name)
+        elif timer.due is not None:
             sent = self.model.resend(name) if phase == "action" else self.model.undo_again(name)
         else:
             self.model.timeout(name) if phase == "action" else self.model.undo_fails(name)
@@ -215,6 +272,24 @@ class History:
 
     def fire_stale(self, timer: TimerFired) -> None:
         assert not self.play.give(timer).changed
+
+    def knock(self, number: int) -> None:
+        """An event from outside: a new one, or one that has come before."""
+        event = compose(Knocked(id="k"), id=f"knock-{number}", source="/door", time=self.play.now)
+        decision = self.play.give(Occurred(event))
+        is_awaited = "w" in self.model.rules and self.model.rules["w"].kind == "wait"
+        changed = is_awaited and self.model.event("w", number)
+        assert decision.changed == changed
+        self._compare(decision, self.model.settled_sends(set()) if changed else set())
+
+    def decide(self, *, yes: bool, role: str) -> None:
+        """Somebody decides, perhaps without the right to."""
+        request = OperatorRequest("approve" if yes else "reject", by="ann", reason="so", step="w", roles=(role,))
+        decision = self.play.give(request)
+        is_asked = "w" in self.model.rules and self.model.rules["w"].kind == "approval"
+        changed = is_asked and role == "boss" and self.model.decide("w", yes=yes)
+        assert decision.changed == changed
+        self._compare(decision, self.model.settled_sends(set()) if changed else set())
 
     def cancel(self) -> None:
         possible = self.model.cancel()
@@ -256,12 +331,21 @@ class History:
             self.arrive(self.answers.pop(0))
         elif self.commands:
             self.serve(self.commands.pop(0), "do")
+        elif self.model.fact.get("w") == "wait" and self.model.rules["w"].kind == "approval":
+            self.decide(yes=True, role="boss")
+        elif self.model.fact.get("w") == "wait" and self.model.rules["w"].kind == "wait":
+            self.knock(99)
         elif self.play.last.timers:
             self.fire(self.play.last.timers[0])
         else:
             names = [name for name, undo in self.model.undo.items() if undo == "stuck"]
-            names += [name for name, fact in self.model.fact.items() if fact in ("no", "maybe")]
-            self.operate(names[0], "retry")
+            names += [
+                one for one, fact in self.model.fact.items() if fact in ("no", "maybe") and one not in self.model.lost
+            ]
+            if names and self.model.rules[names[0]].kind not in JOINS:
+                self.operate(names[0], "retry")
+            else:
+                self.cancel()
 
     # ---- what must hold
 
@@ -291,7 +375,11 @@ class History:
         completed = self.play.last.status is Status.COMPLETED
         for name, of in self.model.rules.items():
             standing = {one for one in self.world.done if f"/{name}/" in one} - self.world.undone
-            if completed:
+            if of.kind in JOINS | WAITING:
+                continue
+            if completed and of.omitted:
+                assert not standing
+            elif completed and name not in self.model.lost:
                 assert len(standing) == 1, f"{name} was done {len(standing)} times"
             elif of.kind == "compensatable" and name not in self.left:
                 assert not standing, f"{name} was done and never undone"
