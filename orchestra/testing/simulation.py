@@ -43,9 +43,9 @@ Tale = Callable[[World], Awaitable[None]]
 Check = Callable[[World], object]
 
 _SEED: Final = "ORCHESTRA_SEED"
-_COLLECT_EVERY: Final = 20
-"""Runs after which what they left is freed. Each leaves some thousand objects in circles, whose age the collector would
-look at again and again: a fifth of all time."""
+_COLLECT_EVERY: Final = 4
+"""Runs after which what they left in circles is freed: by hand, for the collector would look at each piece again and
+again; and soon, while the pieces are still in the processor's cache."""
 
 
 class SimulationFailed(AssertionError):  # noqa: N818  a test fails with it

@@ -6,7 +6,6 @@ Each is checked from what stands in the log, with nothing taken from the memory 
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -183,7 +182,7 @@ def _read_journal(director: Director, names: Names, shard: int) -> dict[str, lis
     found: dict[str, dict[tuple[str, int], _Entry]] = defaultdict(dict)
     for record in director.cluster.records(names.journal):
         if record.partition == shard and record.value is not None:
-            raw = json.loads(record.value)
+            raw = from_json(record.value)
             at = datetime.fromisoformat(raw["at"])
             entry = _Entry(raw["version"], raw["run"], at, raw["inputs"], raw["lines"])
             found[raw["instance"]][raw["at"], raw["version"]] = entry
