@@ -1,7 +1,7 @@
 """Was everything as it must be, when a run is over? The invariants of a coordinator and its services.
 
-Each is checked from what stands in the log, with nothing taken from the memory of any process; see
-``docs/explanation`` and ``docs/adr/0001-fenced-log.md`` for why they must hold.
+Each is checked from what stands in the log, with nothing taken from the memory of any process. Why they must hold:
+``docs/adr/0001-fenced-log.md``; what they mean to a user: ``docs/how-to/simulate.md``.
 """
 
 from __future__ import annotations

@@ -7,14 +7,19 @@ from datetime import UTC, datetime
 
 import pytest
 
+from bench.simulated import Booked, BookFlight
 from orchestra.errors import DefinitionError
+from orchestra.events.message import Done, Undo, spec_of
+from orchestra.service.effect import Effect, Handling
 from orchestra.service.entry import State
 from orchestra.service.outcome import Emitted
+from orchestra.service.signals import Refused
 from orchestra.testing import MemoryDatabase, MemorySession
 
 pytestmark = pytest.mark.virtual_time
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
+TYPES = {spec_of(answer).type: answer for answer in (Booked, Done)}
 REPLY = Emitted("done", None, None, b"{}")
 
 
@@ -140,3 +145,33 @@ async def test_clear_begins_anew() -> None:
 
     assert database.rows == {"alice": 10}
     assert database.effects == {}
+
+
+async def test_an_effect_is_done_once_and_a_compensation_that_comes_first_bars_it() -> None:
+    database = MemoryDatabase("travel", {"seats": 5})
+
+    def handling(effect_id: str) -> Handling:
+        return Handling(effect_id, "travel.book", TYPES, lambda: NOW, [])
+
+    async def book(effect_id: str) -> Booked | None:
+        command = BookFlight(trip_id="t", people=2)
+        async with database.session() as session, Effect[Booked](session, command, handling(effect_id)) as effect:
+            if effect.outcome is not None:
+                return effect.outcome
+            session["seats"] -= 2
+            return effect.done(Booked(people=2))
+
+    async def undo(effect_id: str) -> bool:
+        command = Undo[BookFlight](key="t", effect_id=effect_id, command=BookFlight(trip_id="t", people=2))
+        of = handling(effect_id.replace("action", "undo"))
+        async with database.session() as session, Effect[Done](session, command, of) as effect:
+            effect.done(Done())
+            return isinstance(effect.action, Booked)
+
+    assert [await book("f/1/1/flight/action/0") for _ in range(2)] == [Booked(people=2)] * 2
+    assert await undo("f/1/1/flight/action/0")
+    assert not await undo("f/2/1/flight/action/0")
+    with pytest.raises(Refused):
+        await book("f/2/1/flight/action/0")
+    assert database.rows == {"seats": 3}
+    assert database.times_done["f/1/1/flight/action/0"] == 1
