@@ -6,6 +6,7 @@ is barred is not called.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class Barred(NamedTuple):
 def watched() -> Generator[list[Barred]]:
     """Within it, the first barred call of this thread raises BarredError; the list says which it was."""
     found: list[Barred] = []
-    before = sys.getprofile()
+    before, collects = sys.getprofile(), gc.isenabled()
 
     def look(frame: FrameType, event: str, arg: Any) -> None:
         if event != "c_call" or (barred := _barred(arg, frame)) is None or _imports(frame):
@@ -46,11 +47,14 @@ def watched() -> Generator[list[Barred]]:
         sys.setprofile(before)
         raise BarredError(barred.call)
 
+    gc.disable()  # what a collection calls, callbacks and finalizers, is not the method's doing
     sys.setprofile(look)
     try:
         yield found
     finally:
         sys.setprofile(before)
+        if collects:
+            gc.enable()
 
 
 def run_watched(call: Callable[[], Any]) -> tuple[Any, Barred | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dates
+import gc
 import hashlib
 import json
 import os
@@ -84,3 +85,27 @@ def test_nothing_is_barred_afterwards() -> None:
     run_watched(time.time)
 
     assert time.time() > 0
+
+
+def test_what_the_collector_calls_is_not_the_methods_doing() -> None:
+    """Hypothesis, for one, times collections; one that fell into a method made the check fail, at random."""
+    called: list[float] = []
+
+    def look_on(phase: str, info: dict[str, int]) -> None:
+        called.append(time.perf_counter())
+
+    def makes_garbage() -> int:
+        for _ in range(5000):
+            ring: list[object] = []
+            ring.append(ring)
+        return 1
+
+    before = gc.get_threshold()
+    gc.callbacks.append(look_on)
+    gc.set_threshold(10)
+    try:
+        assert run_watched(makes_garbage) == (1, None)
+        assert gc.isenabled()
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(look_on)
