@@ -48,7 +48,9 @@ def check(
         found = (one.definition for target in targets for one in flows_of(target))
         check_histories(found, histories, as_json=as_json)
         return
-    reports = [_report(one, limit, seconds) for target in targets for one in flows_of(target)]
+    flows = [one for target in targets for one in flows_of(target)]
+    called = {name for one in flows for name in one.definition.calls}
+    reports = [_report(one, one.definition.name in called, limit, seconds) for one in flows]
     if as_json:
         typer.echo(json.dumps([asdict(report) for report in reports], indent=2))
     else:
@@ -59,12 +61,13 @@ def check(
         raise typer.Exit(worst)
 
 
-def _report(checked: Checked, limit: int, seconds: float) -> Report:
+def _report(checked: Checked, called: bool, limit: int, seconds: float) -> Report:
     from orchestra.cli.check_patience import patience_findings
     from orchestra.clock import SystemClock
     from orchestra.flows.check import check_definition
 
-    report = check_definition(checked.definition, limit=limit, seconds=seconds, elapsed=SystemClock().elapsed)
+    elapsed = SystemClock().elapsed
+    report = check_definition(checked.definition, called=called, limit=limit, seconds=seconds, elapsed=elapsed)
     if checked.app is None:
         return report
     return replace(report, findings=[*report.findings, *patience_findings(checked.definition, checked.app)])

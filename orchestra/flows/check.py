@@ -77,12 +77,18 @@ class Report:
 
 
 def check_definition(
-    definition: Definition, *, limit: int = DEFAULT_LIMIT, seconds: float = 60.0, elapsed: Callable[[], float]
+    definition: Definition,
+    *,
+    called: bool = False,
+    limit: int = DEFAULT_LIMIT,
+    seconds: float = 60.0,
+    elapsed: Callable[[], float],
 ) -> Report:
     """Explore everything that may happen to one instance.
 
     Args:
         definition: what to check.
+        called: whether another flow calls it: then that one waits for its end, and may ask for its undoing.
         limit: states after which to give up.
         seconds: time after which to give up.
         elapsed: seconds on a clock that never goes back.
@@ -91,7 +97,7 @@ def check_definition(
         NoSampleError: a message cannot be made from its class alone; says where to give an example.
     """
     begun = elapsed()
-    model = model_of(definition)
+    model = model_of(definition, called=called)
     search = Search(model, limit=limit, out_of_time=lambda: elapsed() - begun > seconds)
     explored = search.run()
     findings = _findings(definition, model, explored)
@@ -112,7 +118,7 @@ def check_definition(
     )
 
 
-def model_of(definition: Definition) -> Model:
+def model_of(definition: Definition, *, called: bool = False) -> Model:
     """A definition made ready to be explored.
 
     Raises:
@@ -121,7 +127,7 @@ def model_of(definition: Definition) -> Model:
     """
     match definition:
         case CompiledFlow():
-            return model_of_flow(definition)
+            return model_of_flow(definition, called=called)
         case CompiledMachine():
             return model_of_machine(definition)
         case _:

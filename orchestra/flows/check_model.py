@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from orchestra.events.attributes import Value
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Event, Message
 from orchestra.flows.check_samples import sample
@@ -121,11 +122,22 @@ class Model:
     twins: Sequence[Sequence[str]] = ()
     """Nodes that can change places without a difference."""
 
+    called: bool = False
+    """Another flow has started it, waits for its end, and may ask for its undoing."""
     answered: Mapping[tuple[str, str], Answers] = field(default_factory=dict[tuple[str, str], Answers])
     """What may answer what is sent, by step and phase."""
 
 
-def model_of_flow(definition: CompiledFlow, start: type[Event] | None = None) -> Model:
+CALLER: Mapping[str, Value] = {
+    "effectid": "caller/key-1/0/step/action/0",
+    "flowid": "caller/key-1",
+    "replyto": "caller.inbox",
+    "replypartition": 0,
+}
+"""What the start event of a flow that is called says of its caller."""
+
+
+def model_of_flow(definition: CompiledFlow, start: type[Event] | None = None, *, called: bool = False) -> Model:
     """What to explore of a flow, begun by one of its start events (by default the first).
 
     Raises:
@@ -140,7 +152,7 @@ def model_of_flow(definition: CompiledFlow, start: type[Event] | None = None) ->
         compensated=graph.compensated and _ending(graph.compensated),
     )
     compiled = CompiledFlow(simplified)
-    event = envelope(sample(start or next(iter(graph.starts.values()))), "start")
+    event = envelope(sample(start or next(iter(graph.starts.values()))), "start", **(CALLER if called else {}))
     return Model(
         definition=compiled,
         graph=simplified,
@@ -150,6 +162,7 @@ def model_of_flow(definition: CompiledFlow, start: type[Event] | None = None) ->
         parts={name: _part(graph, node) for name, node in graph.nodes.items()},
         events={kind: sample(waits[0].event) for kind, waits in graph.waits.items()},
         twins=_twins(graph),
+        called=called,
         answered=dict(_answers(graph)),
     )
 
@@ -162,7 +175,7 @@ def _answers(graph: Graph) -> Iterator[tuple[tuple[str, str], Answers]]:
                 yield (name, "undo"), node.undo.answers
 
 
-def envelope(message: Message, id: str, **extensions: str) -> Envelope:  # noqa: A002  the CloudEvents name
+def envelope(message: Message, id: str, **extensions: Value) -> Envelope:  # noqa: A002  the CloudEvents name
     """The event that carries a sample."""
     return compose(message, id=id, source="/check", time=START_TIME, extensions=extensions)
 

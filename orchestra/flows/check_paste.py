@@ -153,6 +153,8 @@ class _Script:
                 yield f"# the timer {move.detail} fires once more, though it is no longer pending"
             case "cancel":
                 yield "t.cancel()"
+            case "recall":
+                yield "# the flow that called this one is undone, and asks it to undo what it did"
             case "operator":
                 yield f"t.{move.detail}({repr(move.step) if move.step else ''})"
             case "event" | "event again":

@@ -44,6 +44,10 @@ def broken_rules(
             yield from _Sending(model, decision, world).broken(move, emission)
         elif emission.kind == "event" and world.ended:
             yield Broken("ends once", f"it publishes {emission.event.type} a second time")
+    if model.called and decision.status.is_final and (before is None or before.status is not decision.status):
+        answers = sum(one.kind == "outcome" for one in decision.messages)
+        if answers != 1:
+            yield Broken("whoever called is answered", f"it is {decision.status}, and answered {answers} times")
     yield from _at_rest(model, before, decision)
     if decision.status.is_final and decision.changed:
         yield from _at_the_end(model, world, decision)
@@ -54,7 +58,7 @@ def _changed_by_nothing(before: Point, move: Move, decision: Decision) -> Iterat
         return
     if (why := must_change_nothing(before.world, move)) is not None:
         yield Broken("duplicates change nothing", f"{why} changed the instance")
-    elif before.status is Status.COMPLETED:
+    elif before.status is Status.COMPLETED and move.what != "recall":
         yield Broken("an end is an end", "the instance was completed, and something changed it")
 
 

@@ -142,6 +142,8 @@ def moves(model: Model, point: Point) -> Iterator[Move]:
             yield _of_timer("stale", timer.name)
     yield from _events(model, point)
     yield Move("cancel")
+    if model.called:
+        yield Move("recall")
     yield from _people(model, point)
 
 
@@ -242,6 +244,8 @@ def given(model: Model, point: Point, move: Move) -> tuple[Input, datetime]:
         return TimerFired(timer.name, timer.generation), _due(point.now, timer)
     if move.what == "cancel":
         return OperatorRequest("cancel", by="somebody", reason="they changed their mind"), point.now
+    if move.what == "recall":
+        return OperatorRequest("undo", by="flow caller/key-1", reason="its caller is undone"), point.now
     if move.what == "operator":
         request: Any = move.detail
         return OperatorRequest(request, by="somebody", reason="they looked at it", step=move.step or None), point.now
@@ -312,6 +316,8 @@ def after_move(world: World, point: Point, move: Move) -> World:
         return world.put(_answered(sent, move.what))
     if move.what == "operator" and move.detail in ("skip", "resolve"):
         return replace(world, left=world.left | {(move.step, slot) for slot in _stuck_slots(point, move.step)})
+    if move.what == "recall" and point.status is Status.COMPLETED:
+        return replace(world, ended=False)  # it may say now that it was undone
     if move.what == "decision":
         return replace(world, decided=world.decided | {move.step})
     if move.what == "event":

@@ -39,6 +39,7 @@ def test_machines_get_json() -> None:
 
     first, second = json.loads(result.stdout)
     assert (first["flow"], first["verdict"], first["violation"]) == ("kinds-child", "proved", None)
+    assert first["states"] > 31, "it is called, so that it may be undone though it is completed"
     assert [one["code"] for one in second["findings"]] == ["wait without timeout"]
 
 

@@ -12,6 +12,7 @@ from orchestra.flows.check import Report, check_definition, model_of
 from orchestra.flows.check_model import START_TIME
 from orchestra.flows.check_search import Search
 from orchestra.flows.check_world import Point, World, after_decision, after_move, given, moves
+from orchestra.flows.draft import Draft
 from orchestra.flows.saga import definition_of
 from tests.unit.flows import impure, kinds
 from tests.unit.flows.incident import Incident
@@ -43,6 +44,21 @@ def test_every_kind_of_node_is_gone_through(flow: type[Any]) -> None:
 
     assert report.violation is None, report.violation.story
     assert report.verdict == "proved"
+
+
+def test_a_flow_that_is_called_may_be_undone_when_it_is_completed() -> None:
+    alone, called = report_of(kinds.Child), report_of(kinds.Child, called=True)
+
+    assert called.verdict == "proved"
+    assert called.states > alone.states
+
+
+def test_a_flow_that_forgets_its_caller_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Draft, "answer", lambda self, event, phase="action": None)
+    violation = report_of(kinds.Child, called=True).violation
+
+    assert violation is not None
+    assert (violation.rule, violation.moves) == ("whoever called is answered", 1)
 
 
 @pytest.mark.soak

@@ -110,7 +110,7 @@ def _add_fallible(
     how, undo_tries = pick(["method", "method", "built-in", "read_only", "optional"]), pick([1, 2])
     omitted = how == "optional" and pick([True, False])
     if how in ("method", "optional"):
-        declared = optional(*nodes, **options, when=never if omitted else always) if how == "optional" else None
+        declared: Any = optional(*nodes, **options, when=never if omitted else always) if how == "optional" else None
         members[name] = (declared or step(*nodes, **options))(do)
         members[name].undo(retry=Retry(attempts=undo_tries))(revert)
     elif how == "built-in":
