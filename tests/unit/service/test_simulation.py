@@ -114,7 +114,7 @@ def later(order: Order) -> Retry:
     ],
 )
 def test_nothing_is_lost_and_order_is_kept_per_key(simulation: Simulation) -> None:
-    simulation.explore(40)
+    simulation.explore(25)
 
 
 def test_it_is_a_real_test_of_order() -> None:
