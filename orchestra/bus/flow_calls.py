@@ -36,6 +36,7 @@ from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Done, Event, FlowFailed, StepRefused, record_key, spec_of
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition, OperatorRequest, Status, instance_id
+from orchestra.flows.machine_decide import CompiledMachine
 from orchestra.flows.query import FlowQuery
 from orchestra.flows.saga import definition_of
 from orchestra.ids import new_id
@@ -257,6 +258,8 @@ def _ends(flow: type, definition: Definition, wanted: Sequence[type[Event]]) -> 
                 raise DefinitionError(
                     f"bus.run({flow.__name__}): it never ends with {one.__name__}; at its end it says {names}"
                 )
+    elif isinstance(definition, CompiledMachine):
+        known += definition.chart.published
     every: list[type[Event]] = [*known, *wanted, Done]
     return {spec_of(each).type: each for each in every}
 

@@ -12,7 +12,7 @@ import typer
 from orchestra.cli.cluster import connected, settings_from_environment
 from orchestra.cli.columns import one_line, show_columns
 from orchestra.cli.instances import Target, instance_id_of, load_coordinator
-from orchestra.cli.operate import By, Instance, Why, put, request_of
+from orchestra.cli.operate import By, Instances, Why, put, request_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,19 +54,19 @@ def list_(
 
 
 @app.command()
-def approve(target: Target, instance: Instance, reason: Why, roles: Roles, step: Step = None, by: By = None) -> None:
+def approve(target: Target, instances: Instances, reason: Why, roles: Roles, step: Step = None, by: By = None) -> None:
     """Say yes. The first decision counts; who, when and why are kept in the journal."""
     coordinator = load_coordinator(target)
     request = request_of("approve", reason, by, step, tuple(roles))
-    put(coordinator, [instance_id_of(coordinator, instance)], request, target)
+    put(coordinator, [instance_id_of(coordinator, one) for one in instances], request, target)
 
 
 @app.command()
-def reject(target: Target, instance: Instance, reason: Why, roles: Roles, step: Step = None, by: By = None) -> None:
+def reject(target: Target, instances: Instances, reason: Why, roles: Roles, step: Step = None, by: By = None) -> None:
     """Say no. The first decision counts; who, when and why are kept in the journal."""
     coordinator = load_coordinator(target)
     request = request_of("reject", reason, by, step, tuple(roles))
-    put(coordinator, [instance_id_of(coordinator, instance)], request, target)
+    put(coordinator, [instance_id_of(coordinator, one) for one in instances], request, target)
 
 
 def show(found: Sequence[WaitingApproval]) -> None:

@@ -67,6 +67,17 @@ class Stage:
 
     async def orchestra(self, *arguments: str) -> str:
         """What ``orchestra ...`` prints. Raises SystemExit with its error when it fails."""
+        code, output, errors = await self._run(arguments)
+        if code:
+            raise SystemExit(f"orchestra {' '.join(arguments)} failed:\n{errors}")
+        return output
+
+    async def attempt(self, *arguments: str) -> str:
+        """What ``orchestra ...`` prints, whether it does what it is asked to or not."""
+        _, output, _ = await self._run(arguments)
+        return output
+
+    async def _run(self, arguments: Sequence[str]) -> tuple[int | None, str, str]:
         process = await asyncio.create_subprocess_exec(
             str(ORCHESTRA),
             *arguments,
@@ -75,9 +86,7 @@ class Stage:
             stderr=asyncio.subprocess.PIPE,
         )
         output, errors = await asyncio.wait_for(process.communicate(), 60)
-        if process.returncode:
-            raise SystemExit(f"orchestra {' '.join(arguments)} failed:\n{errors.decode()}")
-        return output.decode()
+        return process.returncode, output.decode(), errors.decode()
 
     async def instances_waiting(self, coordinator: str, within: float = 30.0) -> int:
         """How many instances of the coordinator (``module:name``) have not ended, though given some time."""

@@ -1,0 +1,1 @@
+"""A loan: three checks side by side, a person who decides, another one when nobody does, and the money."""
