@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from orchestra.flows.check_model import Model, Part
+from orchestra.flows.check_moves import must_change_nothing
 from orchestra.flows.check_world import (
     Move,
     Point,
     Sent,
     World,
     asks_for_effect,
-    must_change_nothing,
     nodes_of,
     slot_of,
 )

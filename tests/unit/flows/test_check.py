@@ -10,8 +10,9 @@ import pytest
 from orchestra.clock import SystemClock
 from orchestra.flows.check import Report, check_definition, model_of
 from orchestra.flows.check_model import START_TIME
+from orchestra.flows.check_moves import given, moves
 from orchestra.flows.check_search import Search
-from orchestra.flows.check_world import Point, World, after_decision, after_move, given, moves
+from orchestra.flows.check_world import Point, World, after_decision, after_move
 from orchestra.flows.draft import Draft
 from orchestra.flows.saga import definition_of
 from tests.unit.flows import impure, kinds
