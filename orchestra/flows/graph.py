@@ -391,7 +391,8 @@ class Graph:
     def answers(self) -> Mapping[str, Answers]:
         """What may answer each command, by the command's CloudEvents type."""
         steps = [node for node in self.nodes.values() if isinstance(node, StepNode)]
-        found = [node.answers for node in steps] + [node.undo.answers for node in steps if node.undo is not None]
+        # The undo of a call goes by the event that starts the flow: what answers that comes last, and counts.
+        found = [node.undo.answers for node in steps if node.undo is not None] + [node.answers for node in steps]
         return {spec_of(one.command).type: one for one in found}
 
     @cached_property

@@ -7,8 +7,9 @@ from itertools import count
 from orchestra import Done, Saga, any_of, optional, starts_on, step
 from orchestra.events.envelope import compose
 from orchestra.flows.decision import Decision, Occurred, Status, TimerFired
+from orchestra.flows.saga import definition_of
 from tests.unit.flows.incident import AlarmRaised, Incident
-from tests.unit.flows.kinds import AnyOf, Began, Do, HaltingBranches, Halts, No, Paid, Settled, Waits
+from tests.unit.flows.kinds import AnyOf, Began, Do, Ended, HaltingBranches, Halts, No, Paid, Parent, Settled, Waits
 from tests.unit.flows.play import Play
 
 BEGAN = Began(id="k")
@@ -157,3 +158,9 @@ class Eager(Saga, name="found-eager"):
 
 def test_hazard_30_a_flow_whose_last_branch_is_let_go_of_as_it_starts_is_over() -> None:
     assert Play(Eager, BEGAN).status is Status.COMPLETED
+
+
+def test_what_a_called_flow_says_when_it_completes_answers_its_start_event() -> None:
+    _, replies, _ = definition_of(Parent).answers("kinds.began.v1")
+
+    assert replies == (Ended,)
