@@ -1,0 +1,1 @@
+"""An incident: somebody must look at it, and the longer nobody does, the more important they are."""
