@@ -12,8 +12,8 @@ from bench.figures import Figure
 from orchestra.events.envelope import compose
 from orchestra.events.message import Event, Key
 from orchestra.flows.decision import Json, Occurred, instance_id
-from orchestra.flows.machine import StateMachine, state
-from orchestra.flows.machine_state import Data
+from orchestra.flows.machine.declare import StateMachine, state
+from orchestra.flows.machine.state import Data
 from orchestra.flows.saga import definition_of, starts_on
 
 

@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from orchestra.flows.declare import any_of, approval, call, delay, optional, settled, wait_for
     from orchestra.flows.declare_loop import for_each, repeat
     from orchestra.flows.failure import Failure
-    from orchestra.flows.machine import StateMachine, on_started, state
-    from orchestra.flows.machine_state import Data, State
+    from orchestra.flows.machine.declare import StateMachine, on_started, state
+    from orchestra.flows.machine.state import Data, State
     from orchestra.flows.query import FlowView, query
     from orchestra.flows.saga import Flow, Saga, on_compensated, on_completed, pivot, starts_on, step
     from orchestra.outbox.outbox import Outbox
@@ -203,12 +203,12 @@ _HOMES = {
         "wait_for",
     ),
     "orchestra.flows.failure": ("Failure",),
-    "orchestra.flows.machine": (
+    "orchestra.flows.machine.declare": (
         "StateMachine",
         "on_started",
         "state",
     ),
-    "orchestra.flows.machine_state": (
+    "orchestra.flows.machine.state": (
         "Data",
         "State",
     ),

@@ -36,7 +36,7 @@ from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Done, Event, FlowFailed, StepRefused, record_key, spec_of
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition, OperatorRequest, Status, instance_id
-from orchestra.flows.machine_decide import CompiledMachine
+from orchestra.flows.machine.decide import CompiledMachine
 from orchestra.flows.query import FlowQuery
 from orchestra.flows.saga import definition_of
 from orchestra.ids import new_id

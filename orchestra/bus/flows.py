@@ -10,7 +10,7 @@ from orchestra.events.message import Event
 if TYPE_CHECKING:
     # Programs that only publish load none of this.
     from orchestra.bus.flow_calls import FlowCalls
-    from orchestra.flows.machine import StateMachine
+    from orchestra.flows.machine.declare import StateMachine
     from orchestra.flows.query import FlowQuery
     from orchestra.flows.saga import Flow
 

@@ -11,8 +11,8 @@ import typer
 
 if TYPE_CHECKING:
     from orchestra.cli.check_targets import Checked
-    from orchestra.flows.check import Report
-    from orchestra.flows.check_findings import Finding
+    from orchestra.flows.check.findings import Finding
+    from orchestra.flows.check.prove import Report
 
 _MARKS = {"proved": ("✓", "green"), "violation": ("✗", "red"), "not exhausted": ("?", "yellow")}
 _CODES = {"proved": 0, "violation": 1, "not exhausted": 6}
@@ -64,7 +64,7 @@ def check(
 def _report(checked: Checked, called: bool, limit: int, seconds: float) -> Report:
     from orchestra.cli.check_patience import patience_findings
     from orchestra.clock import SystemClock
-    from orchestra.flows.check import check_definition
+    from orchestra.flows.check.prove import check_definition
 
     elapsed = SystemClock().elapsed
     report = check_definition(checked.definition, called=called, limit=limit, seconds=seconds, elapsed=elapsed)

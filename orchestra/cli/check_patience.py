@@ -9,7 +9,7 @@ from orchestra.duration import seconds
 
 if TYPE_CHECKING:
     from orchestra.app import App
-    from orchestra.flows.check_findings import Finding
+    from orchestra.flows.check.findings import Finding
     from orchestra.flows.decision import Definition
     from orchestra.service.handler import Handler
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def patience_findings(definition: Definition, app: App) -> Iterator[Finding]:
     """Steps whose time is up before their handler in this app has used up its retries."""
     from orchestra.events.message import spec_of
-    from orchestra.flows.check_findings import Finding
+    from orchestra.flows.check.findings import Finding
     from orchestra.flows.decide import CompiledFlow
     from orchestra.flows.graph import StepNode
 

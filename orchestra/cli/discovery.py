@@ -138,7 +138,7 @@ def _sort(values: Sequence[object]) -> Found:
 
 
 def _definition(value: object) -> Definition | None:
-    from orchestra.flows.machine import StateMachine
+    from orchestra.flows.machine.declare import StateMachine
     from orchestra.flows.saga import Flow, Saga, definition_of
 
     bases = (Flow, Saga, StateMachine)

@@ -14,7 +14,7 @@ from orchestra.coordinator.names import Names
 from orchestra.duration import Duration, seconds
 from orchestra.errors import DefinitionError
 from orchestra.flows.decision import Definition, Migrating
-from orchestra.flows.machine import StateMachine
+from orchestra.flows.machine.declare import StateMachine
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.settings import Settings
 from orchestra.transport.port import TopicSpec

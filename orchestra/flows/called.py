@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Event
-from orchestra.flows.graph import Graph
-from orchestra.flows.machine_chart import Chart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,20 +26,7 @@ class Called:
 
 def called_by(place: str, flow: object) -> Called:
     """Raises DefinitionError for what is neither."""
-    definition = getattr(flow, "_definition", None)
-    graph, chart = getattr(definition, "graph", None), getattr(definition, "chart", None)
-    if isinstance(graph, Graph):
-        says = graph.completed.events if graph.completed is not None else ()
-        return Called(
-            name=graph.name,
-            label=graph.label,
-            starts=graph.starts,
-            says=tuple(says),
-            saga=graph.saga,
-            insists=graph.insists,
-        )
-    if isinstance(chart, Chart):
-        return Called(
-            name=chart.name, label=chart.label, starts=chart.starts, says=chart.says, saga=False, insists=False
-        )
+    called = getattr(getattr(flow, "_definition", None), "called", None)
+    if isinstance(called, Called):
+        return called
     raise DefinitionError(f"{place}: it calls {flow!r}, which is no Flow, Saga or StateMachine")

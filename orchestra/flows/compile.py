@@ -27,15 +27,15 @@ def compile_flow(cls: type, *, name: object, version: object, saga: bool, deadli
         DefinitionError: the class cannot work; the text names class, step and remedy.
     """
     label = cls.__name__
-    members = _members(cls)
-    named, start = _name(label, name), _start(label, members)
+    members = members_of(cls)
+    named, start = flow_name(label, name), start_of(label, members)
     nodes = {id(node): node for node in members.values() if isinstance(node, Node)}
     if not nodes:
         raise DefinitionError(f"{label}: a flow without steps does nothing; add a method under @step")
     completed, compensated = _ending(label, members, nodes, "completed"), _ending(label, members, nodes, "compensated")
     graph = Graph(
         name=named,
-        version=_version(label, version),
+        version=version_of(label, version),
         label=label,
         owner=cls,
         saga=saga,
@@ -51,7 +51,7 @@ def compile_flow(cls: type, *, name: object, version: object, saga: bool, deadli
     return graph
 
 
-def _members(cls: type) -> dict[str, object]:
+def members_of(cls: type) -> dict[str, object]:
     """What the class and the flows that it derives from hold, in order; the nearest class wins."""
     found: dict[str, object] = {}
     for owner in reversed(cls.__mro__):
@@ -59,7 +59,7 @@ def _members(cls: type) -> dict[str, object]:
     return found
 
 
-def _name(label: str, name: object) -> str:
+def flow_name(label: str, name: object) -> str:
     if name is None:
         raise DefinitionError(f"{label}: a flow needs a name; write class {label}(..., name='{_kebab(label)}')")
     if not isinstance(name, str) or not _FLOW_NAME.fullmatch(name) or len(name) > 100:
@@ -73,7 +73,7 @@ def _kebab(label: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", label).lower().strip("_")
 
 
-def _version(label: str, version: object) -> int:
+def version_of(label: str, version: object) -> int:
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise DefinitionError(f"{label}: version={version!r}: a version is a whole number from 1")
     return version
@@ -82,7 +82,7 @@ def _version(label: str, version: object) -> int:
 # ---- the start
 
 
-def _start(label: str, members: dict[str, object]) -> StartsOn[Any]:
+def start_of(label: str, members: dict[str, object]) -> StartsOn[Any]:
     starts = [member for member in members.values() if isinstance(member, StartsOn)]
     if not starts:
         raise DefinitionError(f"{label}: nothing starts it; add a line such as: order = starts_on(OrderPlaced)")

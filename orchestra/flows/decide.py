@@ -15,6 +15,7 @@ from orchestra.events.envelope import Envelope
 from orchestra.events.message import Done, Event, FlowFailed, encode_data, record_key, spec_of
 from orchestra.flows.approval import ApprovalBehaviour
 from orchestra.flows.behaviour import Address, Behaviour
+from orchestra.flows.called import Called
 from orchestra.flows.decision import (
     Answers,
     Decision,
@@ -97,6 +98,19 @@ class CompiledFlow:
     @property
     def digest(self) -> str:
         return self.graph.digest
+
+    @property
+    def called(self) -> Called:
+        """What a flow that calls it must know."""
+        graph = self.graph
+        return Called(
+            name=graph.name,
+            label=graph.label,
+            starts=graph.starts,
+            says=() if graph.completed is None else tuple(graph.completed.events),
+            saga=graph.saga,
+            insists=graph.insists,
+        )
 
     @property
     def starts_on(self) -> Mapping[str, str]:

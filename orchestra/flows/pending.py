@@ -9,8 +9,8 @@ from datetime import datetime
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition, Json
 from orchestra.flows.graph import ApprovalNode
-from orchestra.flows.machine_decide import CompiledMachine
-from orchestra.flows.machine_instance import load_machine
+from orchestra.flows.machine.decide import CompiledMachine
+from orchestra.flows.machine.instance import load_machine
 from orchestra.flows.timer import from_micros
 from orchestra.flows.waiting import WaitState, WaitStatus
 

@@ -15,9 +15,9 @@ from orchestra.errors import DefinitionError, FlowQueryError
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition, Json, ReadValue, Status, StepView, no_values
 from orchestra.flows.draft import Draft
-from orchestra.flows.machine_decide import CompiledMachine
-from orchestra.flows.machine_instance import load_machine
-from orchestra.flows.machine_turn import Turn
+from orchestra.flows.machine.decide import CompiledMachine
+from orchestra.flows.machine.instance import load_machine
+from orchestra.flows.machine.turn import Turn
 from orchestra.flows.node import Node
 from orchestra.flows.progress import Progress
 

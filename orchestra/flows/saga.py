@@ -35,8 +35,8 @@ from orchestra.flows.decorator import (
 )
 from orchestra.flows.failure import Failure
 from orchestra.flows.graph import Graph
-from orchestra.flows.machine import StateMachine
-from orchestra.flows.machine_decide import CompiledMachine
+from orchestra.flows.machine.decide import CompiledMachine
+from orchestra.flows.machine.declare import StateMachine
 from orchestra.flows.node import (
     DEFAULT_RETRY,
     DEFAULT_TIMEOUT,

@@ -12,8 +12,8 @@ from orchestra.events.message import Message, spec_of
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition
 from orchestra.flows.graph import Graph, GraphNode, StepNode
-from orchestra.flows.machine_chart import Chart, ChartState, Method, Run, Send
-from orchestra.flows.machine_decide import CompiledMachine
+from orchestra.flows.machine.chart import Chart, ChartState, Method, Run, Send
+from orchestra.flows.machine.decide import CompiledMachine
 from orchestra.landscape.actor import Actor, Landscape, Reaction, Signal
 from orchestra.service.handler import Handler
 from orchestra.service.service import Service

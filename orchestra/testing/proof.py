@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from orchestra.clock import SystemClock
-from orchestra.flows.check import DEFAULT_LIMIT, Report, check_definition
-from orchestra.flows.machine import StateMachine
+from orchestra.flows.check.prove import DEFAULT_LIMIT, Report, check_definition
+from orchestra.flows.machine.declare import StateMachine
 from orchestra.flows.saga import Flow, definition_of
 
 __all__ = ["Report", "prove"]

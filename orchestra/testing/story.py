@@ -27,7 +27,7 @@ from orchestra.flows.decision import (
     Status,
     split_instance_id,
 )
-from orchestra.flows.machine import StateMachine
+from orchestra.flows.machine.declare import StateMachine
 from orchestra.flows.narrative import brief
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.testing.sent import Called, Sent

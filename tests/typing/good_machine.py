@@ -20,7 +20,7 @@ from orchestra import (
     state,
     step,
 )
-from orchestra.flows.machine_state import Child, On, OnNothing, Question, Sending
+from orchestra.flows.machine.state import Child, On, OnNothing, Question, Sending
 
 
 class Opened(Event, type="typing.opened.v1", topic="typing"):

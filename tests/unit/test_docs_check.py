@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from orchestra.cli.main import app
 from orchestra.clock import SystemClock
-from orchestra.flows.check import check_definition
-from orchestra.flows.check_samples import sample
+from orchestra.flows.check.prove import check_definition
+from orchestra.flows.check.samples import sample
 from orchestra.flows.saga import definition_of
 from tests.snippets import DOCS, imported
 

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from orchestra.events.message import Command, Event, Key
 from orchestra.flows.failure import Failure
-from orchestra.flows.machine import StateMachine, state
-from orchestra.flows.machine_state import Data
+from orchestra.flows.machine.declare import StateMachine, state
+from orchestra.flows.machine.state import Data
 from orchestra.flows.saga import starts_on
 from orchestra.retry import Retry
 

@@ -23,7 +23,7 @@ from orchestra.flows.decision import (
     TimerFired,
     instance_id,
 )
-from orchestra.flows.machine import StateMachine
+from orchestra.flows.machine.declare import StateMachine
 from orchestra.flows.saga import Flow, definition_of
 
 EPOCH = datetime(2026, 8, 1, 12, 0, tzinfo=UTC)

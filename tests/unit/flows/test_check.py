@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from orchestra.clock import SystemClock
-from orchestra.flows.check import Report, check_definition, model_of
-from orchestra.flows.check_model import START_TIME
-from orchestra.flows.check_moves import given, moves
-from orchestra.flows.check_search import Search
-from orchestra.flows.check_world import Point, World, after_decision, after_move
+from orchestra.flows.check.model import START_TIME
+from orchestra.flows.check.moves import given, moves
+from orchestra.flows.check.prove import Report, check_definition, model_of
+from orchestra.flows.check.search import Search
+from orchestra.flows.check.world import Point, World, after_decision, after_move
 from orchestra.flows.draft import Draft
 from orchestra.flows.saga import definition_of
 from tests.unit.flows import impure, kinds
@@ -143,7 +143,7 @@ def test_a_step_that_nothing_leads_to_is_a_mistake(monkeypatch: pytest.MonkeyPat
     explored = Search(model, limit=1000, out_of_time=lambda: False).run()
 
     assert explored.reached == {"a", "b"}
-    monkeypatch.setattr("orchestra.flows.check_search.nodes_of", lambda state: {"a": {}})
+    monkeypatch.setattr("orchestra.flows.check.search.nodes_of", lambda state: {"a": {}})
     report = check_definition(definition, elapsed=SystemClock().elapsed)
     assert ("Child.b", "unreachable") in places(report)
     assert report.verdict == "violation"

@@ -9,7 +9,7 @@ import pytest
 
 from orchestra import Done, Undo
 from orchestra.clock import SystemClock
-from orchestra.flows.check import Violation, check_definition
+from orchestra.flows.check.prove import Violation, check_definition
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.testing import run
 from tests.unit.flows.seeded_bugs import BUGS

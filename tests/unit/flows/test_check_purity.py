@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestra.flows.check_purity import run_watched
+from orchestra.flows.check.purity import run_watched
 
 SEEDED = random.Random(7)
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from orchestra import Event, Key
 from orchestra.errors import DefinitionError
-from orchestra.flows.check_samples import NoSampleError, sample, sample_of
+from orchestra.flows.check.samples import NoSampleError, sample, sample_of
 
 
 class Line(BaseModel):

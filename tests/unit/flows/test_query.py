@@ -10,8 +10,8 @@ from orchestra.errors import FlowQueryError
 from orchestra.events.envelope import compose
 from orchestra.events.message import Event, Key
 from orchestra.flows.decision import Status
-from orchestra.flows.machine import StateMachine, state
-from orchestra.flows.machine_state import Data
+from orchestra.flows.machine.declare import StateMachine, state
+from orchestra.flows.machine.state import Data
 from orchestra.flows.query import FlowView, query
 from orchestra.flows.saga import definition_of, starts_on
 from tests.unit.bus.meal import Meal, Placed, Silent

@@ -11,8 +11,8 @@ from random import Random
 import pytest
 
 from bench import simulated
-from orchestra.flows.check import model_of
-from orchestra.flows.check_search import Explored, Search
+from orchestra.flows.check.prove import model_of
+from orchestra.flows.check.search import Explored, Search
 from orchestra.flows.saga import Flow, definition_of
 from orchestra.testing import Simulation
 from tests.unit.flows.kinds import AnyOf, Six, Waits

@@ -6,7 +6,7 @@ import pytest
 
 from orchestra.cli.check_targets import Checked, flows_of
 from orchestra.clock import SystemClock
-from orchestra.flows.check import check_definition
+from orchestra.flows.check.prove import check_definition
 
 FLOWS = flows_of("services")
 CALLED = {name for one in FLOWS for name in one.definition.calls}

@@ -12,9 +12,9 @@ from orchestra.errors import DefinitionError
 from orchestra.events.message import Event, spec_of
 from orchestra.flows.draft import AnyDraft
 from orchestra.flows.effect import Effect, EffectStatus
-from orchestra.flows.machine_chart import Chart, Method, Transition
-from orchestra.flows.machine_instance import MachineInstance
-from orchestra.flows.machine_state import Data
+from orchestra.flows.machine.chart import Chart, Method, Transition
+from orchestra.flows.machine.instance import MachineInstance
+from orchestra.flows.machine.state import Data
 from orchestra.ids import derived_id
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestra.flows.graph import ApprovalNode, Graph, Kind, StepNode, WaitNode
-from orchestra.flows.machine_chart import Chart, Run, Send
+from orchestra.flows.machine.chart import Chart, Run, Send
 
 
 @dataclass(frozen=True, slots=True)

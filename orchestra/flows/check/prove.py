@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from orchestra.errors import DefinitionError
-from orchestra.flows.check_findings import Finding, chart_findings, graph_findings
-from orchestra.flows.check_machine import model_of_machine
-from orchestra.flows.check_methods import machine_method_findings, method_findings
-from orchestra.flows.check_model import Model, model_of_flow
-from orchestra.flows.check_search import Explored, Search
-from orchestra.flows.check_story import tell
+from orchestra.flows.check.findings import Finding, chart_findings, graph_findings
+from orchestra.flows.check.machine import model_of_machine
+from orchestra.flows.check.methods import machine_method_findings, method_findings
+from orchestra.flows.check.model import Model, model_of_flow
+from orchestra.flows.check.search import Explored, Search
+from orchestra.flows.check.story import tell
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Definition
 from orchestra.flows.graph import Graph, StepNode
-from orchestra.flows.machine_decide import CompiledMachine
+from orchestra.flows.machine.decide import CompiledMachine
 
 DEFAULT_LIMIT = 50_000
 """States; a quarter of a minute, and 200 MB."""

@@ -7,10 +7,10 @@ from orchestra.events.message import Event, FlowFailed, StepFailed, StepRefused,
 from orchestra.flows.behaviour import Address
 from orchestra.flows.effect import Answer, Effect, EffectStatus, answers_older_try, read_answer
 from orchestra.flows.failure import Cause, Failure
-from orchestra.flows.machine_chart import Run, Send
-from orchestra.flows.machine_doing import back_off, keep_undo, send_again, undo, undo_of
-from orchestra.flows.machine_turn import Turn
-from orchestra.flows.machine_walk import Walk
+from orchestra.flows.machine.chart import Run, Send
+from orchestra.flows.machine.doing import back_off, keep_undo, send_again, undo, undo_of
+from orchestra.flows.machine.turn import Turn
+from orchestra.flows.machine.walk import Walk
 from orchestra.ids import derived_id
 
 _FAILED = spec_of(FlowFailed).type

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal, NamedTuple, cast
 
-from orchestra.flows.check_model import START_TIME
+from orchestra.flows.check.model import START_TIME
 from orchestra.flows.decision import (
     Decision,
     Emission,

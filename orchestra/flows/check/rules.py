@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from orchestra.flows.check_model import Model, Part
-from orchestra.flows.check_moves import must_change_nothing
-from orchestra.flows.check_world import (
+from orchestra.flows.check.model import Model, Part
+from orchestra.flows.check.moves import must_change_nothing
+from orchestra.flows.check.world import (
     Move,
     Point,
     Sent,

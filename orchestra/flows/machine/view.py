@@ -9,8 +9,8 @@ from orchestra.events.message import spec_of
 from orchestra.flows.behaviour import Address
 from orchestra.flows.decision import Json, StepView, Timer, effect_id
 from orchestra.flows.effect import Effect, EffectStatus
-from orchestra.flows.machine_chart import Chart, ChartState, Send
-from orchestra.flows.machine_instance import MachineInstance
+from orchestra.flows.machine.chart import Chart, ChartState, Send
+from orchestra.flows.machine.instance import MachineInstance
 from orchestra.flows.timer import from_micros
 from orchestra.ids import derived_id
 

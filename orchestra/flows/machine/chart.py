@@ -13,7 +13,7 @@ from typing import Any, Literal
 from orchestra.events.message import Command, Event, spec_of
 from orchestra.flows.decision import Answers, Json
 from orchestra.flows.graph import described, described_event
-from orchestra.flows.machine_state import Data, Unexpected
+from orchestra.flows.machine.state import Data, Unexpected
 from orchestra.retry import Retry
 
 Doing = Literal["entry", "exit"]

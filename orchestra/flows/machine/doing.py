@@ -8,8 +8,8 @@ from orchestra.flows.action import text_key
 from orchestra.flows.decision import Json
 from orchestra.flows.draft import checked
 from orchestra.flows.effect import Effect, EffectStatus
-from orchestra.flows.machine_chart import Ask, Doer, Run, Send
-from orchestra.flows.machine_turn import Turn
+from orchestra.flows.machine.chart import Ask, Doer, Run, Send
+from orchestra.flows.machine.turn import Turn
 from orchestra.flows.timer import due_again
 
 

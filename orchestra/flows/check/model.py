@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from orchestra.events.attributes import Value
 from orchestra.events.envelope import Envelope, compose
 from orchestra.events.message import Event, Message
-from orchestra.flows.check_samples import sample
+from orchestra.flows.check.samples import sample
 from orchestra.flows.decide import CompiledFlow
 from orchestra.flows.decision import Answers, Definition, instance_id
 from orchestra.flows.graph import (

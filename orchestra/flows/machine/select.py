@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from orchestra.flows.machine_chart import Chart, ChartState, Transition
-from orchestra.flows.machine_state import Unexpected
+from orchestra.flows.machine.chart import Chart, ChartState, Transition
+from orchestra.flows.machine.state import Unexpected
 
 Guard = Callable[[Transition], bool]
 

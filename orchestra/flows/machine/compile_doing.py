@@ -9,8 +9,8 @@ from typing import Any
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Command, Done, Event, Message, spec_of
 from orchestra.flows.called import called_by
-from orchestra.flows.machine_chart import Ask, Doer, Doing, Method, Run, Send
-from orchestra.flows.machine_state import Child, Data, Part, Question, Sending
+from orchestra.flows.machine.chart import Ask, Doer, Doing, Method, Run, Send
+from orchestra.flows.machine.state import Child, Data, Part, Question, Sending
 from orchestra.flows.method import check_method, says
 from orchestra.flows.place import Place
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from orchestra.duration import in_words
 from orchestra.flows.flow_picture import START, message_name, rule_name, summary_of, words
-from orchestra.flows.machine_chart import Ask, Chart, ChartState, Method, Run, Send, Transition
+from orchestra.flows.machine.chart import Ask, Chart, ChartState, Method, Run, Send, Transition
 from orchestra.flows.picture import Group, GroupKind, Line, LineKind, Part, PartKind, Picture, Shape, ShapeKind
 
 _UNEXPECTED = {

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 from orchestra.events.message import Done, Event, FlowFailed
-from orchestra.flows.check_model import REQUESTER, Model, Oracle, Part, always, envelope, perhaps, short
-from orchestra.flows.check_samples import sample, sample_of
+from orchestra.flows.check.model import REQUESTER, Model, Oracle, Part, always, envelope, perhaps, short
+from orchestra.flows.check.samples import sample, sample_of
 from orchestra.flows.decision import Answers, instance_id
-from orchestra.flows.machine_chart import Ask, Chart, ChartState, Doer, Method, Run, Send, Transition
-from orchestra.flows.machine_decide import CompiledMachine
+from orchestra.flows.machine.chart import Ask, Chart, ChartState, Doer, Method, Run, Send, Transition
+from orchestra.flows.machine.decide import CompiledMachine
 
 
 def model_of_machine(definition: CompiledMachine, start: type[Event] | None = None) -> Model:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from orchestra.errors import DefinitionError
-from orchestra.flows.machine_chart import Chart, ChartState, Transition
+from orchestra.flows.machine.chart import Chart, ChartState, Transition
 
 
 def check_chart(chart: Chart) -> None:

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from orchestra.errors import DefinitionError
 from orchestra.events.message import Event, spec_of
-from orchestra.flows.compile import _members, _name, _start, _version
-from orchestra.flows.machine_chart import Chart, ChartState, Transition, trigger_of
-from orchestra.flows.machine_compile_doing import DoingCompiler, name_of
-from orchestra.flows.machine_rules import check_chart
-from orchestra.flows.machine_state import (
+from orchestra.flows.compile import flow_name, members_of, start_of, version_of
+from orchestra.flows.machine.chart import Chart, ChartState, Transition, trigger_of
+from orchestra.flows.machine.compile_doing import DoingCompiler, name_of
+from orchestra.flows.machine.rules import check_chart
+from orchestra.flows.machine.state import (
     Begin,
     Data,
     Declared,
@@ -37,14 +37,14 @@ def compile_machine(cls: type, data: object, *, name: object, version: object, u
         DefinitionError: the class cannot work; the text names class, member and remedy.
     """
     label = cls.__name__
-    members = _members(cls)
-    named, start = _name(label, name), _start(label, members)
+    members = members_of(cls)
+    named, start = flow_name(label, name), start_of(label, members)
     compiler = _Compiler(label, members, _data(label, data))
     states = compiler.states()
     compiler.check_keys()
     chart = Chart(
         name=named,
-        version=_version(label, version),
+        version=version_of(label, version),
         label=label,
         owner=cls,
         data=compiler.data,
@@ -84,7 +84,7 @@ class _Compiler:
         self.data = data
         self.events: dict[str, type[Event]] = {}
         self.keys: dict[str, str] = {}
-        self._members = members
+        self.members_of = members
         self._doing = DoingCompiler(label, members, data)
         self._states = [one for one in members.values() if isinstance(one, State)]
         for name, one in members.items():
@@ -105,7 +105,7 @@ class _Compiler:
     # ---- the data at the start
 
     def begin(self) -> Callable[..., Data] | None:
-        begins = {name: one for name, one in self._members.items() if isinstance(one, Begin)}
+        begins = {name: one for name, one in self.members_of.items() if isinstance(one, Begin)}
         if len(begins) > 1:
             raise DefinitionError(f"{self.label}: {' and '.join(begins)} are both @on_started; keep one")
         for name, one in begins.items():
@@ -143,7 +143,7 @@ class _Compiler:
         return compiled
 
     def _known(self, of: State, what: str, named: object) -> str:
-        if not isinstance(named, State) or self._members.get(named.label) is not named:
+        if not isinstance(named, State) or self.members_of.get(named.label) is not named:
             said = named.label if isinstance(named, State) else repr(named)
             have = ", ".join(one.label for one in self._states)
             raise DefinitionError(
@@ -234,7 +234,7 @@ class _Compiler:
     def _of_part(self, place: str, declared: Declared) -> tuple[str, str, type[Event] | None, bool]:
         part = declared.of
         assert isinstance(part, Part)
-        if self._members.get(part.label) is not part:
+        if self.members_of.get(part.label) is not part:
             raise DefinitionError(
                 f"{place}: {part.label!r} is hidden by a later member of that name, or has no name; rename one of them"
             )

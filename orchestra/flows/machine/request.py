@@ -5,10 +5,10 @@ from __future__ import annotations
 from orchestra.flows.approval import Approval
 from orchestra.flows.decision import OperatorRequest, Status
 from orchestra.flows.effect import Effect, EffectStatus
-from orchestra.flows.machine_chart import Ask, Send
-from orchestra.flows.machine_doing import send_again
-from orchestra.flows.machine_turn import Turn
-from orchestra.flows.machine_walk import Walk
+from orchestra.flows.machine.chart import Ask, Send
+from orchestra.flows.machine.doing import send_again
+from orchestra.flows.machine.turn import Turn
+from orchestra.flows.machine.walk import Walk
 from orchestra.flows.timer import from_micros
 
 

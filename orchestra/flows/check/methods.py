@@ -16,18 +16,18 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, Message, record_key
 from orchestra.flows.approval import Approval
-from orchestra.flows.check_findings import Finding
-from orchestra.flows.check_model import START_TIME, envelope
-from orchestra.flows.check_purity import run_watched
-from orchestra.flows.check_samples import NoSampleError, sample, sample_of
+from orchestra.flows.check.findings import Finding
+from orchestra.flows.check.model import START_TIME, envelope
+from orchestra.flows.check.purity import run_watched
+from orchestra.flows.check.samples import NoSampleError, sample, sample_of
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import Graph, GraphNode, StepNode
 from orchestra.flows.instance import Instance, dump_event
-from orchestra.flows.machine_chart import Chart
-from orchestra.flows.machine_instance import MachineInstance
-from orchestra.flows.machine_state import Data
-from orchestra.flows.machine_turn import Turn
+from orchestra.flows.machine.chart import Chart
+from orchestra.flows.machine.instance import MachineInstance
+from orchestra.flows.machine.state import Data
+from orchestra.flows.machine.turn import Turn
 from orchestra.flows.timer import to_micros
 
 _FAILURES = (

@@ -14,8 +14,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from orchestra.flows.check_model import EXPLORED_TRIES, Model, Part
-from orchestra.flows.check_world import MOST_EARLY, Move, Point, Sent, World, nodes_of, slot_of
+from orchestra.flows.check.model import EXPLORED_TRIES, Model, Part
+from orchestra.flows.check.world import MOST_EARLY, Move, Point, Sent, World, nodes_of, slot_of
 from orchestra.flows.effect import EffectStatus
 
 _OPEN = (EffectStatus.RUNNING, EffectStatus.BACKING_OFF)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from orchestra.flows.check_model import Model
-from orchestra.flows.check_moves import answer_class, sample_answer
-from orchestra.flows.check_rules import Broken
-from orchestra.flows.check_search import Found
-from orchestra.flows.check_world import Move, Point, Sent
+from orchestra.flows.check.model import Model
+from orchestra.flows.check.moves import answer_class, sample_answer
+from orchestra.flows.check.rules import Broken
+from orchestra.flows.check.search import Found
+from orchestra.flows.check.world import Move, Point, Sent
 from orchestra.flows.decision import Decision
 from orchestra.flows.narrative import brief
 

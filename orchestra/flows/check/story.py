@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from orchestra.flows.check_model import START_TIME, Model
-from orchestra.flows.check_moves import given
-from orchestra.flows.check_paste import Scene, Tries, written_test
-from orchestra.flows.check_search import Came, Found
-from orchestra.flows.check_world import Point, World, after_decision, after_move
+from orchestra.flows.check.model import START_TIME, Model
+from orchestra.flows.check.moves import given
+from orchestra.flows.check.paste import Scene, Tries, written_test
+from orchestra.flows.check.search import Came, Found
+from orchestra.flows.check.world import Point, World, after_decision, after_move
 from orchestra.flows.narrative import Narrative
 
 

@@ -11,6 +11,7 @@ from orchestra.errors import DecodeError
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Done, Event, FlowFailed, decode_data, encode_data, record_key, spec_of
 from orchestra.flows.behaviour import Address
+from orchestra.flows.called import Called
 from orchestra.flows.decision import (
     Answers,
     Decision,
@@ -29,15 +30,15 @@ from orchestra.flows.draft import hops_after
 from orchestra.flows.effect import Effect, EffectStatus
 from orchestra.flows.failure import Cause
 from orchestra.flows.instance import dump_event, load_start
-from orchestra.flows.machine_chart import Chart
-from orchestra.flows.machine_doing import undo_of
-from orchestra.flows.machine_instance import MachineInstance, load_machine
-from orchestra.flows.machine_outcome import answer_command, answer_flow, command_timer
-from orchestra.flows.machine_picture import picture_of_machine
-from orchestra.flows.machine_request import take_request
-from orchestra.flows.machine_turn import Turn
-from orchestra.flows.machine_view import is_idle, steps, timers, waits_for
-from orchestra.flows.machine_walk import Walk
+from orchestra.flows.machine.chart import Chart
+from orchestra.flows.machine.doing import undo_of
+from orchestra.flows.machine.instance import MachineInstance, load_machine
+from orchestra.flows.machine.outcome import answer_command, answer_flow, command_timer
+from orchestra.flows.machine.picture import picture_of_machine
+from orchestra.flows.machine.request import take_request
+from orchestra.flows.machine.turn import Turn
+from orchestra.flows.machine.view import is_idle, steps, timers, waits_for
+from orchestra.flows.machine.walk import Walk
 from orchestra.flows.picture import Picture
 from orchestra.flows.timer import to_micros
 
@@ -60,6 +61,14 @@ class CompiledMachine:
     @property
     def digest(self) -> str:
         return self.chart.digest
+
+    @property
+    def called(self) -> Called:
+        """What a flow that calls it must know."""
+        chart = self.chart
+        return Called(
+            name=chart.name, label=chart.label, starts=chart.starts, says=chart.says, saga=False, insists=False
+        )
 
     @property
     def starts_on(self) -> Mapping[str, str]:

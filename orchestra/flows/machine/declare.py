@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from orchestra.errors import DefinitionError
-from orchestra.flows.machine_compile import compile_machine
-from orchestra.flows.machine_decide import CompiledMachine
-from orchestra.flows.machine_state import Begin, Data, State, Unexpected
+from orchestra.flows.machine.compile import compile_machine
+from orchestra.flows.machine.decide import CompiledMachine
+from orchestra.flows.machine.state import Begin, Data, State, Unexpected
 
 D = TypeVar("D", bound=Data)
 M = TypeVar("M", bound=Callable[[Any], Data])

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from orchestra.flows.check_model import MOST_QUESTIONS, START_TIME, Model
-from orchestra.flows.check_moves import given, moves
-from orchestra.flows.check_rules import ENDS, Broken, broken_rules
-from orchestra.flows.check_state import Shape, Spot
-from orchestra.flows.check_world import Move, Point, World, after_decision, after_move, nodes_of
+from orchestra.flows.check.model import MOST_QUESTIONS, START_TIME, Model
+from orchestra.flows.check.moves import given, moves
+from orchestra.flows.check.rules import ENDS, Broken, broken_rules
+from orchestra.flows.check.state import Shape, Spot
+from orchestra.flows.check.world import Move, Point, World, after_decision, after_move, nodes_of
 from orchestra.flows.decision import Decision
 
 

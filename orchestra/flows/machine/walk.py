@@ -11,11 +11,11 @@ from typing import Any
 from orchestra.errors import DefinitionError
 from orchestra.events.message import decode_data, spec_of
 from orchestra.flows.decision import Json
-from orchestra.flows.machine_chart import Chart, ChartState, Method, Run, Send, Transition
-from orchestra.flows.machine_doing import ask, give_up, leave, run, send
-from orchestra.flows.machine_instance import MAX_DEFERRED
-from orchestra.flows.machine_select import Selected, entries, exits, first_entries, in_order, is_done, select
-from orchestra.flows.machine_turn import Turn
+from orchestra.flows.machine.chart import Chart, ChartState, Method, Run, Send, Transition
+from orchestra.flows.machine.doing import ask, give_up, leave, run, send
+from orchestra.flows.machine.instance import MAX_DEFERRED
+from orchestra.flows.machine.select import Selected, entries, exits, first_entries, in_order, is_done, select
+from orchestra.flows.machine.turn import Turn
 
 MICROS = 1_000_000
 MAX_STEPS = 1000

@@ -13,9 +13,9 @@ from typing import Any
 
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, StepFailed, StepRefused
-from orchestra.flows.check_model import REQUESTER, Model, envelope
-from orchestra.flows.check_samples import sample
-from orchestra.flows.check_world import MOST_EARLY, TRUTH, Move, Point, Sent, World, nodes_of
+from orchestra.flows.check.model import REQUESTER, Model, envelope
+from orchestra.flows.check.samples import sample
+from orchestra.flows.check.world import MOST_EARLY, TRUTH, Move, Point, Sent, World, nodes_of
 from orchestra.flows.decision import Input, Occurred, OperatorRequest, Outcome, Status, Timer, TimerFired
 
 
