@@ -24,6 +24,10 @@ from services.food_delivery import messages as food
 from services.food_delivery.app import app as food_app
 from services.order_validation import messages as validation
 from services.order_validation.app import app as validation_app
+from services.package_tracking import messages as post
+from services.package_tracking.app import app as post_app
+from services.package_tracking.demo import ends_of
+from services.package_tracking.make_scans import events as scans
 from services.travel_booking import messages as travel
 from services.travel_booking.app import app as travel_app
 from tests.unit.testing import all_flows, machines
@@ -118,9 +122,32 @@ def orders_end(world: World) -> None:
     each_ends_once(world, validation.OrderSubmitted, "order_id", validation.OrderAccepted, validation.OrderTurnedDown)
 
 
+def parcels_end(world: World) -> None:
+    """Every parcel ends as it does in truth, and nobody looks for it any more."""
+    each_ends_once(
+        world, post.ParcelRegistered, "parcel_id", post.ParcelDelivered, post.ParcelReturned, post.ParcelWrittenOff
+    )
+    truth = ends_of([*world.published(post.ParcelRegistered), *world.published(post.ParcelHandedOver)])
+    said = "select parcel_id, says from letters where says != 'we are looking for it'"
+    assert sorted(asked("notices", said)) == sorted(truth.items())
+    assert asked("depots", "select * from searches where open") == []
+
+
+SCANS = scans()
+
+
+async def some_parcels(world: World) -> None:
+    """What the scanners say of some parcels, in the order in which it reached us."""
+    chosen = world.random.sample(sorted({event.parcel_id for event in SCANS}), world.random.randint(1, 3))
+    for event in SCANS:
+        if event.parcel_id in chosen:
+            await world.publish(event)
+
+
 FOOD = scenario(food_app, "food_delivery/orders.jsonl", food.OrderPlaced, food_adds_up)
 TRANSFERS = scenario(transfer_app, "account_transfer/transfers.jsonl", transfers.TransferRequested, no_money_is_made)
 TRAVEL = scenario(travel_app, "travel_booking/trips.jsonl", travel.TripRequested, trips_end)
+PARCELS = Simulation(post_app, some_parcels, check=parcels_end, around=fresh_data)
 VALIDATION = scenario(validation_app, "order_validation/orders.jsonl", validation.OrderSubmitted, orders_end)
 
 ONE_TRIP = Simulation(trips.app, trips.one_trip, check=trips.nothing_is_half_booked)
@@ -132,13 +159,14 @@ ALL_FLOWS = Simulation(
 MACHINES = Simulation(machines.app, machines.a_day_at_the_desk, check=machines.everything_has_one_end)
 
 SIMULATIONS: dict[str, tuple[Simulation, int]] = {
-    "one trip": (ONE_TRIP, 10_000),
+    "one trip": (ONE_TRIP, 9_500),
     "some trips": (SOME_TRIPS, 5_000),
     "all flows": (ALL_FLOWS, 2_500),
     "machines": (MACHINES, 500),
     "food delivery": (FOOD, 500),
     "account transfer": (TRANSFERS, 500),
     "travel booking": (TRAVEL, 500),
+    "package tracking": (PARCELS, 500),
     "order validation": (VALIDATION, 500),
 }
 """Name -> the simulation, and how many of twenty thousand seeds are its."""

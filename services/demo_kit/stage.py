@@ -85,7 +85,11 @@ class Stage:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        output, errors = await asyncio.wait_for(process.communicate(), 60)
+        try:
+            output, errors = await asyncio.wait_for(process.communicate(), 60)
+        finally:
+            if process.returncode is None:  # nobody waits for it any more
+                process.kill()
         return process.returncode, output.decode(), errors.decode()
 
     async def instances_waiting(self, coordinator: str, within: float = 30.0) -> int:

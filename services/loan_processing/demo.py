@@ -34,7 +34,7 @@ async def demo(stage: Stage) -> list[Finding]:
     asked = events()
     loans = {event.loan_id: event for event in asked if isinstance(event, LoanRequested)}
     withdrawn = {event.loan_id for event in asked if isinstance(event, WithdrawalRequested)}
-    stage.environment["LOAN_OFFICER_WITHIN"] = "12s"  # two days
+    stage.environment["LOAN_OFFICER_WITHIN"] = "15s"  # two days
     async with stage.crew(APP, ["bureau", "income", "screening", "bank"], coordinator="lending") as crew:
         stage.say(f"{len(loans)} people ask for a loan; ann and zoe decide about the difficult ones\n")
         news, ann, zoe = (
@@ -74,7 +74,7 @@ class Person:
             good = [name for name, loan in waiting.items() if is_affordable(loan)]
             await self._decide(stage, "approve", "can pay it back", good)
             await self._decide(stage, "reject", "too much for the income", [*waiting.keys() - good])
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(2.0)
 
     async def _decide(self, stage: Stage, word: str, reason: str, instances: list[str]) -> None:
         if new := [name for name in instances if name not in self.decided | self.turned_down]:

@@ -6,6 +6,7 @@ Environment: see ``services/demo_kit/play.py``.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from services.demo_kit.play import play
 from services.demo_kit.reconcile import Books, Finding, settle
@@ -38,7 +39,7 @@ async def demo(stage: Stage) -> list[Finding]:
     ]
 
 
-def ends_of(scans: list[Told]) -> dict[str, str]:
+def ends_of(scans: Sequence[Told]) -> dict[str, str]:
     """How each parcel ends, in whatever order we are told."""
     ends = {event.parcel_id: "we have lost it" for event in scans if isinstance(event, ParcelRegistered)}
     for event in scans:

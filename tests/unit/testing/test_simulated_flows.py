@@ -22,6 +22,7 @@ def _no_seed(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.param(simulated.FOOD, 4, id="food delivery"),
         pytest.param(simulated.TRANSFERS, 4, id="account transfer"),
         pytest.param(simulated.TRAVEL, 4, id="travel booking"),
+        pytest.param(simulated.PARCELS, 4, id="package tracking"),
         pytest.param(simulated.VALIDATION, 4, id="order validation"),
     ],
 )
