@@ -74,14 +74,19 @@ def lay_out(picture: Picture) -> Layout:
     """The picture with a place for everything. Blocks for some milliseconds.
 
     Raises:
-        SettingsError: pygraphviz is not installed; says how.
+        SettingsError: pygraphviz is not installed, or lacks a library of the system; says how to get it.
     """
     try:
         from pygraphviz import AGraph
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise SettingsError(
             "SVG needs pygraphviz, whose wheel brings Graphviz along: pip install 'orchestra[graph]'. "
             "Mermaid and DOT need nothing: --format mermaid"
+        ) from error
+    except ImportError as error:
+        raise SettingsError(
+            f"SVG needs Graphviz, which cannot be loaded: {error}. On Debian or Ubuntu: apt-get install libglib2.0-0 "
+            "libx11-6 libxext6 libxrender1. Mermaid and DOT need nothing: --format mermaid"
         ) from error
     boxes = {shape.id: box_of(shape) for shape in picture.nodes}
     plan = _Plan(picture, boxes)

@@ -21,6 +21,7 @@ case "$*" in
     *"import ensurepip, venv"*) test -f {machine}/has-venv ;;
     *"-venv"*) echo python3.11-venv ;;
     "--version") echo Python 3.11.2 ;;
+    *"import pygraphviz"*) test ! -f {machine}/no-glib ;;
     "-m venv --clear .venv") echo made >>{machine}/did; mkdir -p .venv/bin; cp "$0" .venv/bin/python ;;
     "-m pip install"*)
         echo installed >>{machine}/did
@@ -201,3 +202,30 @@ def test_where_root_cannot_get_venv_either_it_says_what_to_type(machine: Machine
     assert result.returncode == 1
     assert "sudo apt-get install python3.11-venv" in result.stderr
     assert machine.did == ["apt-get install -y -q python3.11-venv", "apt-get update -q"]
+
+
+def test_where_graphviz_lacks_a_library_root_gets_it_and_is_told(machine: Machine) -> None:
+    machine.has_python()
+    machine.has_venv()
+    machine.user_is(0)
+    (machine.folder / "no-glib").touch()
+    machine.has("apt-get", APT_GET.format(machine=machine.folder, effect=f"rm {machine.folder}/no-glib"))
+
+    result = machine.bootstrap()
+
+    assert result.returncode == 0, result.stderr
+    assert machine.did[-1].startswith("apt-get install -y -q libexpat1 libglib2.0-0")
+    assert "Graphviz cannot be loaded; installing" in result.stderr
+
+
+def test_where_graphviz_lacks_a_library_a_user_is_told_and_everything_else_is_ready(machine: Machine) -> None:
+    machine.has_python()
+    machine.has_venv()
+    machine.user_is(1000)
+    (machine.folder / "no-glib").touch()
+
+    result = machine.bootstrap()
+
+    assert result.returncode == 0, result.stderr
+    assert "sudo apt-get install libexpat1 libglib2.0-0" in result.stderr
+    assert machine.did == ["made", "installed"]

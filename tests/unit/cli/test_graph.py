@@ -104,6 +104,20 @@ def test_a_folder_without_anything_is_refused() -> None:
     assert "there is no service, coordinator or flow" in result.stderr
 
 
+def test_where_graphviz_lacks_a_library_of_the_system_svg_says_which(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "pygraphviz.py").write_text("raise ImportError('libgobject-2.0.so.0: no such file')")
+    monkeypatch.delitem(sys.modules, "pygraphviz", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    refused = CliRunner().invoke(app, ["graph", FLOW, "--format", "svg"])
+
+    assert refused.exit_code == 3
+    assert "libgobject-2.0.so.0" in refused.stderr
+    assert "apt-get install libglib2.0-0" in refused.stderr
+
+
 def test_without_the_extra_svg_says_how_to_get_it_and_the_rest_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
 

@@ -15,8 +15,8 @@ from orchestra import Data, Event, Key
 from orchestra.errors import DefinitionError
 from orchestra.events.envelope import compose
 from orchestra.events.message import spec_of
-from orchestra.flows.machine import walk as machine_walk
 from orchestra.flows.decision import Decision, Occurred, Status
+from orchestra.flows.machine import walk as machine_walk
 from orchestra.flows.machine.chart import Chart, ChartState, Method, Transition
 from orchestra.flows.machine.decide import CompiledMachine
 from tests.unit.flows.machine_reference import Path, Reference, Rule, Tree, paths
