@@ -122,10 +122,13 @@ def test_an_instance_shows_its_steps_and_its_history(operator: Operator) -> None
     assert "payments.payment.declined.v1" in text
 
 
-def test_a_request_of_an_operator_is_put_to_the_instance(operator: Operator) -> None:
-    said = operator.reads("instances", "cancel", APP, "o-1", "--reason", "changed my mind", "--by", "ann")
+def test_a_request_of_an_operator_is_answered_and_one_that_is_refused_is_an_error(operator: Operator) -> None:
+    words = ["instances", "cancel", APP, "o-1", "--reason", "changed my mind", "--by", "ann"]
 
-    assert said.startswith("asked: cancel of food-order/o-1\n")
+    result = CliRunner().invoke(app, words, env=operator.environment)
+
+    assert result.exit_code == 1
+    assert result.stdout.startswith("food-order/o-1: refused; the instance is completed.")
 
 
 def test_dead_letters_are_listed_with_their_reason_and_source(operator: Operator) -> None:
