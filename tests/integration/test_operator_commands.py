@@ -122,13 +122,13 @@ def test_an_instance_shows_its_steps_and_its_history(operator: Operator) -> None
     assert "payments.payment.declined.v1" in text
 
 
-def test_a_request_of_an_operator_is_answered_and_one_that_is_refused_is_an_error(operator: Operator) -> None:
+def test_a_request_that_no_coordinator_takes_is_stored_and_says_so(operator: Operator) -> None:
     words = ["instances", "cancel", APP, "o-1", "--reason", "changed my mind", "--by", "ann"]
 
     result = CliRunner().invoke(app, words, env=operator.environment)
 
     assert result.exit_code == 1
-    assert result.stdout.startswith("food-order/o-1: refused; the instance is completed.")
+    assert result.stdout.startswith("food-order/o-1: cancel is stored, and no coordinator has taken it within")
 
 
 def test_dead_letters_are_listed_with_their_reason_and_source(operator: Operator) -> None:
