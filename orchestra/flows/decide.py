@@ -5,14 +5,12 @@ An input changes one node, or asks something of the flow. What follows from that
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from orchestra.errors import DecodeError
 from orchestra.events.envelope import Envelope
-from orchestra.events.message import Done, Event, FlowFailed, encode_data, record_key, spec_of
+from orchestra.events.message import Done, FlowFailed, spec_of
 from orchestra.flows.approval import ApprovalBehaviour
 from orchestra.flows.behaviour import Address, Behaviour
 from orchestra.flows.called import Called
@@ -54,6 +52,7 @@ from orchestra.flows.joining import AnyOfBehaviour, SettledBehaviour
 from orchestra.flows.migrate import can_follow, check_migrates
 from orchestra.flows.progress import Progress, Undoing
 from orchestra.flows.repeat import RepeatBehaviour
+from orchestra.flows.starting import Starting
 from orchestra.flows.step import StepBehaviour
 from orchestra.flows.stored import Stored
 from orchestra.flows.timer import from_micros, to_micros
@@ -82,6 +81,7 @@ class CompiledFlow:
 
     def __init__(self, graph: Graph, migrates: Sequence[CompiledFlow] = ()) -> None:
         self.graph = graph
+        self._starting = Starting(graph.name, graph.starts)
         self.migrates = tuple(migrates)
         check_migrates(graph, [old.graph for old in migrates])
         self._parts = {name: (node, BEHAVIOURS[type(node)]) for name, node in graph.nodes.items()}
@@ -140,29 +140,18 @@ class CompiledFlow:
         return list(dict.fromkeys(keys))
 
     def key_of(self, event: Envelope) -> str:
-        key = record_key(self._start_value(event))
-        assert key is not None  # checked when the flow was compiled
-        return key.decode()
+        return self._starting.key(event)
 
     def start_event(self, state: Json, *, values: ReadValue = no_values) -> Envelope:
         return load_start(state, Stored(values))
 
     def start_digest(self, event: Envelope) -> str:
-        value = self._start_value(event)
-        content = event.type.encode() + b"\0" + encode_data(value)
-        return hashlib.sha256(content).hexdigest()[:32]
-
-    def _start_value(self, event: Envelope) -> Event:
-        cls = self.graph.starts.get(event.type)
-        if cls is None:
-            known = ", ".join(self.graph.starts)
-            raise DecodeError("type", f"{event.type!r} does not start {self.name}, which starts on {known}")
-        return event.value(cls)
+        return self._starting.digest(event)
 
     # ---- deciding
 
     def start(self, event: Envelope, *, instance_id: str, run: int, now: datetime) -> Decision:
-        self._start_value(event)
+        self._starting.value(event)
         instance = Instance.begun(event, id=instance_id, run=run, now=to_micros(now), load=self._load_node)
         draft = self._draft(instance, now)
         draft.rescan = True

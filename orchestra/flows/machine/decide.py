@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -40,6 +39,7 @@ from orchestra.flows.machine.turn import Turn
 from orchestra.flows.machine.view import is_idle, steps, timers, waits_for
 from orchestra.flows.machine.walk import Walk
 from orchestra.flows.picture import Picture
+from orchestra.flows.starting import Starting
 from orchestra.flows.timer import to_micros
 
 
@@ -48,6 +48,7 @@ class CompiledMachine:
 
     def __init__(self, chart: Chart) -> None:
         self.chart = chart
+        self._starting = Starting(chart.name, chart.starts)
         self._commands = {spec_of(one.command).type: one.answers for one in chart.sends.values()}
 
     @property
@@ -106,28 +107,18 @@ class CompiledMachine:
         return [str(one) for one in several if one is not None and str(one)]
 
     def key_of(self, event: Envelope) -> str:
-        key = record_key(self._start_value(event))
-        assert key is not None  # checked when the machine was compiled
-        return key.decode()
+        return self._starting.key(event)
 
     def start_digest(self, event: Envelope) -> str:
-        value = self._start_value(event)
-        return hashlib.sha256(event.type.encode() + b"\0" + encode_data(value)).hexdigest()[:32]
+        return self._starting.digest(event)
 
     def start_event(self, state: Json, *, values: ReadValue = no_values) -> Envelope:
         return load_start(state)
 
-    def _start_value(self, event: Envelope) -> Event:
-        cls = self.chart.starts.get(event.type)
-        if cls is None:
-            known = ", ".join(self.chart.starts)
-            raise DecodeError("type", f"{event.type!r} does not start {self.name}, which starts on {known}")
-        return event.value(cls)
-
     # ---- deciding
 
     def start(self, event: Envelope, *, instance_id: str, run: int, now: datetime) -> Decision:
-        self._start_value(event)
+        self._starting.value(event)
         machine = MachineInstance(id=instance_id, run=run, started=to_micros(now), start_raw=dump_event(event), data="")
         turn = Turn(self.chart, machine, now)
         turn.note("flow.started", note=event.type)
