@@ -13,7 +13,7 @@ from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import ApprovalNode
 from orchestra.flows.instance import Instance
 from orchestra.flows.timer import from_micros
-from orchestra.flows.waiting import MICROS, Waiting, WaitState, WaitStatus, begin_waiting, is_stale, until
+from orchestra.flows.waiting import MICROS, Waiting, WaitState, WaitStatus, begin_waiting, until
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,8 @@ class ApprovalBehaviour(Waiting):
     ) -> None:
         if address.iteration:
             self._escalate(node, state, address.iteration - 1, generation, draft)
-        elif is_stale(state, generation):
-            draft.ignore("timer.stale", node.name, None, "action", f"generation {generation} is not the pending one")
         else:
-            self._time_is_up(node, state, draft)
+            super().timer(node, state, address, generation, values, draft)
 
     def _escalate(self, node: ApprovalNode, state: WaitState, place: int, generation: int, draft: Draft) -> None:
         calls = state.calls or []
@@ -111,7 +109,7 @@ class ApprovalBehaviour(Waiting):
         draft.note("approval.escalated", node.name, note=note)
         draft.alert("approval.escalated", node.name, note)
 
-    def _time_is_up(self, node: ApprovalNode, state: WaitState, draft: Draft) -> None:
+    def time_is_up(self, node: ApprovalNode, state: WaitState, draft: Draft) -> None:
         reason = f"nobody decided within {node.timeout:g} s"
         draft.note("approval.timed_out", node.name, note=reason)
         if node.on_timeout == "approve":

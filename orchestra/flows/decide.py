@@ -292,9 +292,8 @@ class CompiledFlow:
 
     def _cancel(self, request: OperatorRequest, draft: Draft) -> str | None:
         instance = draft.instance
-        if instance.status not in (Status.RUNNING, Status.HALTED) and instance.failure is not None:
-            return f"the instance is {instance.status}"
-        if instance.status.is_final:
+        fails = instance.failure is not None and instance.status is not Status.HALTED
+        if fails or instance.status.is_final:
             return f"the instance is {instance.status}"
         if (final := self._final(instance)) is not None:
             return f"{final!r} is, or may be, done and is never undone"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestra.flows.behaviour import Address, Values, Yields
+from orchestra.flows.behaviour import Values, Yields
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import DelayNode
 from orchestra.flows.instance import Instance
-from orchestra.flows.waiting import Waiting, WaitState, WaitStatus, begin_waiting, is_stale, until
+from orchestra.flows.waiting import Waiting, WaitState, WaitStatus, begin_waiting, until
 
 
 class DelayBehaviour(Waiting):
@@ -27,12 +27,7 @@ class DelayBehaviour(Waiting):
     def failure(self, node: DelayNode, state: WaitState, yields: Yields) -> Failure:
         return Failure(node.name, Cause.CANCELLED, state.note)
 
-    def timer(
-        self, node: DelayNode, state: WaitState, address: Address, generation: int, values: Values, draft: Draft
-    ) -> None:
-        if is_stale(state, generation):
-            draft.ignore("timer.stale", node.name, None, "action", f"generation {generation} is not the pending one")
-            return
+    def time_is_up(self, node: DelayNode, state: WaitState, draft: Draft) -> None:
         state.settle(WaitStatus.DONE, draft.now)
         draft.note("delay.over", node.name)
 

@@ -102,18 +102,6 @@ class AnyDraft(Generic[D, B]):
         self.journal: list[JournalLine] = []
         self.alerts: list[Alert] = []
         self.changed = False
-        self.touched: list[str] = []
-        """Nodes that something was done to: what may follow, follows them."""
-        self.is_busy = False
-        """A node has begun in this decision that is not over at once."""
-        self.is_retried = False
-        """An operator wants the flow to go on."""
-        self.rescan = False
-        """Any node may follow."""
-        self.values: Callable[[Sequence[str]], Callable[[], list[object]]] = _no_needs
-        """What the named nodes have yielded, when somebody asks."""
-        self.bears: Callable[[Cause, str, str | None], None] | None = None
-        """Who takes a failure upon itself, while something is done for a part of a node."""
 
     def follow_trace(self, event: Envelope) -> None:
         """What follows belongs to the trace of this event, if it has one."""
@@ -276,6 +264,21 @@ def _no_needs(names: Sequence[str]) -> Callable[[], list[object]]:
 
 class Draft(AnyDraft[Graph, Instance]):
     """A decision about a flow of steps in the making."""
+
+    def __init__(self, graph: Graph, instance: Instance, now: datetime) -> None:
+        super().__init__(graph, instance, now)
+        self.touched: list[str] = []
+        """Nodes that something was done to: what may follow, follows them."""
+        self.is_busy = False
+        """A node has begun in this decision that is not over at once."""
+        self.is_retried = False
+        """An operator wants the flow to go on."""
+        self.rescan = False
+        """Any node may follow."""
+        self.values: Callable[[Sequence[str]], Callable[[], list[object]]] = _no_needs
+        """What the named nodes have yielded, when somebody asks."""
+        self.bears: Callable[[Cause, str, str | None], None] | None = None
+        """Who takes a failure upon itself, while something is done for a part of a node."""
 
     def fail(self, step: str | None, cause: Cause, reason: str, dead_letter_id: str | None = None) -> None:
         """A node failed, or somebody cancelled. A join may take it upon itself; else the first failure is the flow's,

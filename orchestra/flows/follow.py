@@ -17,7 +17,7 @@ from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import Graph, GraphNode, JoinNode
 from orchestra.flows.instance import Instance, NodeState, names
 from orchestra.flows.joining import failed_in, is_ready, lose
-from orchestra.flows.progress import Progress, Undoing
+from orchestra.flows.progress import OVER, Progress, Undoing
 
 Parts = Mapping[str, tuple[GraphNode, Behaviour[Any, Any]]]
 """The nodes of a graph, each with how it goes."""
@@ -39,9 +39,6 @@ class _Yields:
         if state.progress is Progress.DONE:
             return behaviour.value(node, state, self)
         return behaviour.failure(node, state, self)
-
-
-_OVER = (Undoing.NONE, Undoing.FINISHED)
 
 
 class Follow:
@@ -146,7 +143,7 @@ class Follow:
             if progress is Progress.ACTIVE or not is_over or (progress is None and name not in instance.lost):
                 return False
             undoing.add(instance.undoing(name))
-        if not undoing.issubset(_OVER):
+        if not undoing.issubset(OVER):
             instance.status = Status.STUCK if Undoing.STUCK in undoing else Status.RUNNING
             return False
         if not instance.announced:
@@ -235,7 +232,7 @@ class Follow:
         instance, end = draft.instance, self._graph.compensated
         undoing = {instance.undoing(name) for name in instance.nodes}
         instance.status = Status.STUCK if Undoing.STUCK in undoing else Status.COMPENSATING
-        if not undoing.issubset(_OVER):
+        if not undoing.issubset(OVER):
             return False
         if not instance.announced:
             failure = self._failure(instance)

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 
 from orchestra.events.envelope import Envelope
 from orchestra.events.message import Event, spec_of
-from orchestra.flows.behaviour import Address, Values, Yields
+from orchestra.flows.behaviour import Values, Yields
 from orchestra.flows.decision import Json
 from orchestra.flows.draft import Draft
 from orchestra.flows.failure import Cause, Failure
 from orchestra.flows.graph import WaitNode
 from orchestra.flows.instance import Instance, dump_event, load_event
-from orchestra.flows.waiting import Waiting, WaitState, WaitStatus, begin_waiting, is_stale, until
+from orchestra.flows.waiting import Waiting, WaitState, WaitStatus, begin_waiting, until
 
 MOST_EARLY = 20
 """Events that are kept for one wait that has not begun; a further one pushes the oldest out, with an alert."""
@@ -39,12 +39,7 @@ class WaitBehaviour(Waiting):
     def failure(self, node: WaitNode, state: WaitState, yields: Yields) -> Failure:
         return Failure(node.name, Cause.TIMED_OUT, state.note)
 
-    def timer(
-        self, node: WaitNode, state: WaitState, address: Address, generation: int, values: Values, draft: Draft
-    ) -> None:
-        if is_stale(state, generation):
-            draft.ignore("timer.stale", node.name, None, "action", f"generation {generation} is not the pending one")
-            return
+    def time_is_up(self, node: WaitNode, state: WaitState, draft: Draft) -> None:
         reason = f"no {spec_of(node.event).type} within {node.timeout:g} s"
         if node.on_timeout == "continue":
             state.settle(WaitStatus.OMITTED, draft.now, reason)

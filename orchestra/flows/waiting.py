@@ -121,6 +121,18 @@ class Waiting(Quiet):
         draft.instance.nodes[node.name] = self.begin(node, values, draft)
         return None
 
+    def timer(
+        self, node: Any, state: WaitState, address: Address, generation: int, values: Values, draft: Draft
+    ) -> None:
+        if not state.generation or state.generation != generation:
+            draft.ignore("timer.stale", node.name, None, "action", f"generation {generation} is not the pending one")
+        else:
+            self.time_is_up(node, state, draft)
+
+    def time_is_up(self, node: Any, state: WaitState, draft: Draft) -> None:
+        """The timer that ends the waiting has fired."""
+        raise NotImplementedError
+
     def begin(self, node: Any, values: Values, draft: Draft) -> WaitState:
         raise NotImplementedError
 
@@ -161,8 +173,3 @@ def begin_waiting(draft: Draft, timeout: float | None) -> WaitState:
 def until(due: int | None) -> str:
     """How long it waits, for people."""
     return "for ever" if due is None else f"until {from_micros(due).isoformat()}"
-
-
-def is_stale(state: WaitState, generation: int) -> bool:
-    """Whether a timer that fired is not the one that ends the waiting."""
-    return not state.generation or state.generation != generation
